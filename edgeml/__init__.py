@@ -1,0 +1,42 @@
+"""edgeml: a trained model on a Raspberry Pi or a Jetson, offline, with every result delivered.
+
+Importing this package imports no interpreter, no MQTT client and no TUF
+client; the names below load what they need when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from edgeml.version import __version__
+
+if TYPE_CHECKING:
+    from edgeml.bundle import Bundle as Bundle
+    from edgeml.device import Device as Device
+    from edgeml.errors import EdgeMLError as EdgeMLError
+    from edgeml.result import ModelRef as ModelRef
+    from edgeml.result import Result as Result
+    from edgeml.runtime.model import Model as Model
+    from edgeml.sync.settings import Mqtt as Mqtt
+
+_HOMES = {
+    "Bundle": "edgeml.bundle",
+    "Device": "edgeml.device",
+    "EdgeMLError": "edgeml.errors",
+    "Model": "edgeml.runtime.model",
+    "ModelRef": "edgeml.result",
+    "Mqtt": "edgeml.sync.settings",
+    "Result": "edgeml.result",
+}
+
+__all__ = ["Bundle", "Device", "EdgeMLError", "Model", "ModelRef", "Mqtt", "Result", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'edgeml' has no attribute {name!r}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,39 @@
+"""What a model said about one window, and which model said it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which model: `digest` is the SHA-256 of the whole bundle file, in hex."""
+
+    name: str
+    version: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One window's answer.
+
+    Attributes:
+        model: the model that gave it.
+        start_s: unix time of the window's first sample, in seconds.
+        end_s: unix time of the window's last sample, in seconds.
+        label: the winning label; None where the task has none.
+        score: the winning label's score, the regression value or the anomaly score.
+        outputs: the model's outputs after postprocessing, flattened.
+        pre_us: time spent in preprocessing, in microseconds.
+        invoke_us: time spent in the interpreter, in microseconds.
+        post_us: time spent in postprocessing, in microseconds.
+    """
+
+    model: ModelRef
+    start_s: float
+    end_s: float
+    label: str | None
+    score: float
+    outputs: tuple[float, ...]
+    pre_us: float
+    invoke_us: float
+    post_us: float
