@@ -88,6 +88,10 @@ class Fields:
         value = self._get(key, _MISSING if default is None else default)
         return value if isinstance(value, bool) else self._wrong(key, value, "true or false")
 
+    def value(self, key: str) -> Any:
+        """Any JSON value, for the caller to judge; None where the key is absent."""
+        return self._get(key, None)
+
     def items(self, key: str) -> list[Any]:
         """A list of anything; empty where the key is absent."""
         value = self._get(key, [])
