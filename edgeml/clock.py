@@ -20,6 +20,10 @@ class Clock(Protocol):
         """Seconds since some moment in the past; never goes back."""
         ...
 
+    def sleep(self, seconds: float) -> None:
+        """Let this thread wait."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -33,6 +37,10 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """Seconds since some moment in the past; never goes back."""
         return time.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Let this thread wait."""
+        time.sleep(seconds)
 
 
 class ManualClock:
@@ -59,9 +67,13 @@ class ManualClock:
             ValueError: `seconds` is negative; only `step_wall` goes back.
         """
         if seconds < 0:
-            raise ValueError(f"time passes forward: advance({seconds}); use step_wall to set the wall clock back")
+            raise ValueError(f"advance({seconds}): time passes forward; step_wall sets it back")
         self._now_s += seconds
         self._monotonic_s += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """Wait without waiting: both clocks move on at once."""
+        self.advance(seconds)
 
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock forward or back, as NTP or a dead battery does."""

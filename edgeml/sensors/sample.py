@@ -1,0 +1,45 @@
+"""The two values that flow in: one sample, and a window of them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Sample(NamedTuple):
+    """One reading of every channel.
+
+    A tuple, because a source makes a thousand of them a second.
+
+    Attributes:
+        time_s: unix time at which it was taken, in seconds.
+        values: float32 (channels,), in the sensor's own units; for an image
+            the whole frame, in the shape that the model takes.
+    """
+
+    time_s: float
+    values: npt.NDArray[np.float32]
+
+
+class Window(NamedTuple):
+    """A stretch of samples without a gap, ready for the model.
+
+    Attributes:
+        start_s: unix time of the first sample.
+        end_s: unix time of the last sample.
+        data: float32 (window, channels), the window's own memory.
+    """
+
+    start_s: float
+    end_s: float
+    data: npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that gives samples, one after the other."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Samples in the order in which they were taken."""
+        ...
