@@ -22,13 +22,15 @@ def scale(fields: Fields, given: Signal) -> Stage:
     if not add.any():
 
         def run(x: Array, out: Array | None) -> Array:
-            return np.multiply(x, by, out)
+            y: Array = np.multiply(x, by, out)
+            return y
 
     else:
 
         def run(x: Array, out: Array | None) -> Array:
-            y = np.multiply(x, by, out)
-            return np.add(y, add, y)
+            y: Array = np.multiply(x, by, out)
+            y += add
+            return y
 
     return Stage(given, run, local=local)
 
@@ -45,8 +47,9 @@ def standardize(fields: Fields, given: Signal) -> Stage:
     by = operand(_reciprocal(fields, std), given)
 
     def run(x: Array, out: Array | None) -> Array:
-        y = np.subtract(x, subtract, out)
-        return np.multiply(y, by, y)
+        y: Array = np.subtract(x, subtract, out)
+        y *= by
+        return y
 
     return Stage(given, run, local=not (varies_in_time(mean, given) or varies_in_time(std, given)))
 
@@ -79,8 +82,9 @@ def _clip(fields: Fields, given: Signal, low: Wide | None, high: Wide | None) ->
         floor, ceiling = operand(low, given), operand(high, given)
 
         def both(x: Array, out: Array | None) -> Array:
-            y = np.maximum(x, floor, out)
-            return np.minimum(y, ceiling, y)
+            y: Array = np.maximum(x, floor, out)
+            np.minimum(y, ceiling, y)
+            return y
 
         return both
     if low is not None:

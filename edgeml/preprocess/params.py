@@ -56,11 +56,14 @@ def varies_in_time(values: Wide, signal: Signal) -> bool:
 
 def choice(fields: Fields, key: str, options: Sequence[str], default: str | None = None) -> str:
     """One of a few words."""
-    word = fields.text(key, default=default)
+    return known(f"{fields.path}.{key}", fields.text(key, default=default), options)
+
+
+def known(path: str, word: str, options: Sequence[str]) -> str:
+    """The word itself, checked to be one of the options."""
     if word not in options:
         raise PreprocessError(
-            f"{fields.path}.{key} is {word!r}; it should be one of "
-            f"{', '.join(options)}{nearest(word, options)}"
+            f"{path} is {word!r}; it should be one of {', '.join(options)}{nearest(word, options)}"
         )
     return word
 

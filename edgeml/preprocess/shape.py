@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from types import EllipsisType
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +9,7 @@ import numpy.typing as npt
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice, indices
-from edgeml.preprocess.stage import Array, Run, Signal, Stage, signal, unchanged
+from edgeml.preprocess.stage import Array, Index, Run, Signal, Stage, signal, unchanged
 
 PAD_MODES = ("constant", "edge", "reflect")
 
@@ -137,7 +136,7 @@ def _pad_constant(
     given: Signal, shape: tuple[int, ...], widths: list[tuple[int, int]], value: np.float32
 ) -> Run:
     rows = (slice(before, before + n) for n, (before, _) in zip(given.shape, widths, strict=True))
-    inside: tuple[EllipsisType | slice, ...] = (Ellipsis, *rows)
+    inside: Index = (Ellipsis, *rows)
     batch = len(shape)
 
     def run(x: Array, out: Array | None) -> Array:  # noqa: ARG001

@@ -8,6 +8,7 @@ batch of them on one more leading axis, so its axes count from the end.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from edgeml.manifest import MAX_ELEMENTS
 
 Array = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
+Index = tuple[EllipsisType | slice, ...]
 
 Run = Callable[[Array, "Array | None"], Array]
 """A step's work: `run(x, out)`. `out` is x itself where the step may overwrite it, else None."""

@@ -1,0 +1,169 @@
+"""Summarises each channel over the window as a column of features.
+
+What is undefined for a channel that never changes, or is silent, is defined
+here so that no window yields NaN: skew and kurtosis of a constant channel are
+0, and the crest factor of silence is 0. Float64 inside.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from edgeml.errors import PreprocessError
+from edgeml.jsonread import Fields
+from edgeml.preprocess.params import known, rate
+from edgeml.preprocess.spectral import as_columns, as_rows
+from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal
+
+
+def statistics(fields: Fields, given: Signal) -> Stage:
+    """`features`, by name and in order, then the power in each band: (features, channels).
+
+    `features`: of FEATURES, each over the channel's rows. `bands_hz`: [low, high]
+    pairs; a band's power is its share of the mean square by the periodogram without a
+    taper, over low <= f < high, and f = half the rate counts to a band that ends
+    there. Bands that cover all frequencies add up to rms squared.
+    """
+    names = [
+        known(f"{fields.path}.features", name, tuple(FEATURES)) for name in fields.texts("features")
+    ]
+    bands = _bands(fields, given)
+    if not names and not len(bands):
+        raise PreprocessError(f"{fields.path} needs features, bands_hz or both")
+    output = signal(fields, (len(names) + len(bands), *given.shape[1:]))
+    rank, count = len(given.shape), len(names)
+
+    def run(x: Array, out: Array | None) -> Array:  # noqa: ARG001
+        rows = as_columns(x, rank)
+        moments = Moments.of(rows)
+        y = np.empty((*rows.shape[:-1], count + len(bands)))
+        for i, name in enumerate(names):
+            y[..., i] = FEATURES[name](moments)
+        if len(bands):
+            y[..., count:] = np.matmul(periodogram(rows), bands.T)
+        return as_rows(y, x, rank)
+
+    return Stage(output, run)
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """What the features share: the rows (..., n) and, over n, their mean, deviations and extent."""
+
+    rows: Wide
+    mean: Wide
+    deviations: Wide
+    variance: Wide
+    low: Wide
+    high: Wide
+
+    @classmethod
+    def of(cls, rows: Wide) -> "Moments":
+        """Of float64 (..., n)."""
+        mean: Wide = np.mean(rows, axis=-1)
+        low, high = np.min(rows, axis=-1), np.max(rows, axis=-1)
+        deviations = rows - mean[..., None]
+        np.copyto(deviations, 0.0, where=(low == high)[..., None])
+        return cls(rows, mean, deviations, np.mean(np.square(deviations), axis=-1), low, high)
+
+    def standardised(self, power: int) -> Wide:
+        """The mean of a power of (row - mean) / std; 0 for a constant channel."""
+        std = np.sqrt(self.variance)
+        np.copyto(std, np.inf, where=std == 0)
+        score = self.deviations / std[..., None]
+        product = score.copy()
+        for _ in range(power - 1):
+            product *= score
+        moment: Wide = np.mean(product, axis=-1)
+        return moment
+
+
+def _rms(m: Moments) -> Wide:
+    root: Wide = np.sqrt(np.mean(np.square(m.rows), axis=-1))
+    return root
+
+
+def _peak(m: Moments) -> Wide:
+    return np.maximum(-m.low, m.high)
+
+
+def _crest(m: Moments) -> Wide:
+    rms = _rms(m)
+    np.copyto(rms, np.inf, where=rms == 0)
+    crest: Wide = _peak(m) / rms
+    return crest
+
+
+def _kurtosis(m: Moments) -> Wide:
+    return np.where(m.variance == 0, 0.0, m.standardised(4) - 3.0)
+
+
+def _zero_crossings(m: Moments) -> Wide:
+    below = m.rows < 0
+    crossings: Wide = np.sum(below[..., 1:] != below[..., :-1], axis=-1, dtype=np.float64)
+    return crossings
+
+
+FEATURES: Final[Mapping[str, Callable[[Moments], Wide]]] = {
+    "mean": lambda m: m.mean,
+    "std": lambda m: np.sqrt(m.variance),
+    "min": lambda m: m.low,
+    "max": lambda m: m.high,
+    "rms": _rms,
+    "peak": _peak,
+    "crest": _crest,
+    "skew": lambda m: m.standardised(3),
+    "kurtosis": _kurtosis,
+    "zero_crossings": _zero_crossings,
+}
+"""std over n; peak the largest absolute value; crest peak / rms; skew and kurtosis the biased
+moments, kurtosis less 3; zero_crossings how often the sign changes, 0 counting as positive."""
+
+
+def periodogram(rows: Wide) -> Wide:
+    """The share of each frequency in the mean square: (..., n) to (..., n // 2 + 1)."""
+    n = rows.shape[-1]
+    transformed = np.fft.rfft(rows, axis=-1)
+    power: Wide = np.square(transformed.real) + np.square(transformed.imag)
+    power *= 2 / n**2
+    power[..., 0] /= 2
+    if n % 2 == 0:
+        power[..., -1] /= 2
+    return power
+
+
+def _bands(fields: Fields, given: Signal) -> Wide:
+    """Ones where a bin belongs to a band: float64 (bands, bins)."""
+    rows = given.shape[0]
+    pairs = fields.items("bands_hz")
+    if not pairs:
+        return np.empty((0, rows // 2 + 1))
+    hz = rate(fields, given)
+    hertz = np.arange(rows // 2 + 1) * (hz / rows)
+    masks = []
+    for i, pair in enumerate(pairs):
+        if not _is_band(pair, hz):
+            raise PreprocessError(
+                f"{fields.path}.bands_hz[{i}] is {pair!r}; it should be [low, high] within "
+                f"0 to {hz / 2} Hz"
+            )
+        low, high = pair
+        mask = (hertz >= low) & (hertz < high)
+        mask[-1] |= rows % 2 == 0 and high == hz / 2
+        if not mask.any():
+            raise PreprocessError(
+                f"{fields.path}.bands_hz[{i}] is {pair!r}; no frequency of {rows} rows lies in it "
+                f"(they are {hz / rows:g} Hz apart)"
+            )
+        masks.append(mask)
+    return np.array(masks, dtype=np.float64)
+
+
+def _is_band(pair: object, hz: float) -> bool:
+    if not isinstance(pair, list) or len(pair) != 2:
+        return False
+    low, high = pair
+    numbers = all(isinstance(edge, (int, float)) and not isinstance(edge, bool) for edge in pair)
+    return numbers and 0 <= low < high <= hz / 2
