@@ -306,7 +306,9 @@ def write_bundle(path: str | os.PathLike[str], data: bytes) -> None:
 
 def _npy(array: npt.ArrayLike) -> bytes:
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+    np.lib.format.write_array(
+        buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
+    )
     return buffer.getvalue()
 
 
@@ -322,5 +324,12 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
 
 
 __all__ = [
-    "Bundle", "BundleError", "Golden", "ManifestError", "pack", "read_file", "split", "write_bundle",
+    "Bundle",
+    "BundleError",
+    "Golden",
+    "ManifestError",
+    "pack",
+    "read_file",
+    "split",
+    "write_bundle",
 ]

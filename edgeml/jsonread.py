@@ -133,7 +133,8 @@ class Fields:
     def children(self, key: str) -> list["Fields"]:
         """A list of objects; empty where the key is absent."""
         return [
-            self._fields(value, f"{self.path}.{key}[{i}]") for i, value in enumerate(self.items(key))
+            self._fields(value, f"{self.path}.{key}[{i}]")
+            for i, value in enumerate(self.items(key))
         ]
 
     def _fields(self, value: object, path: str) -> "Fields":

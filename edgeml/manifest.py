@@ -313,15 +313,20 @@ def _parse_budgets(fields: Fields | None) -> Budgets | None:
 def _check(manifest: Manifest) -> None:
     if not NAME_PATTERN.fullmatch(manifest.name):
         raise ManifestError(
-            f"name {manifest.name!r}: use 1 to 64 of A-Z, a-z, 0-9, '_' and '-' (it becomes a topic)"
+            f"name {manifest.name!r}: use 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; "
+            "it becomes part of a topic"
         )
     if manifest.version < 1:
         raise ManifestError(f"version {manifest.version}: a model's version is a positive integer")
     for task in (manifest.task, manifest.outputs.task):
         if task not in TASKS:
-            raise ManifestError(f"task {task!r} is none of {', '.join(TASKS)}{nearest(task, TASKS)}")
+            raise ManifestError(
+                f"task {task!r} is none of {', '.join(TASKS)}{nearest(task, TASKS)}"
+            )
     if manifest.task != manifest.outputs.task:
-        raise ManifestError(f"task is {manifest.task!r} but outputs.task is {manifest.outputs.task!r}")
+        raise ManifestError(
+            f"task is {manifest.task!r} but outputs.task is {manifest.outputs.task!r}"
+        )
     if manifest.tflite_sha256 and not _SHA256.fullmatch(manifest.tflite_sha256):
         raise ManifestError("tflite_sha256 is not 64 hexadecimal digits")
     _check_inputs(manifest.inputs)
@@ -332,13 +337,21 @@ def _check_inputs(inputs: InputSpec) -> None:
     if inputs.dtype != "float32":
         raise ManifestError(f"inputs.dtype {inputs.dtype!r}: raw windows are float32")
     if not inputs.shape or any(n < 1 for n in inputs.shape):
-        raise ManifestError(f"inputs.shape {list(inputs.shape)}: every axis needs at least one element")
+        raise ManifestError(
+            f"inputs.shape {list(inputs.shape)}: every axis needs at least one element"
+        )
     if math.prod(inputs.shape) > MAX_ELEMENTS:
-        raise ManifestError(f"inputs.shape {list(inputs.shape)} has more than {MAX_ELEMENTS} elements")
+        raise ManifestError(
+            f"inputs.shape {list(inputs.shape)} has more than {MAX_ELEMENTS} elements"
+        )
     if inputs.window != inputs.shape[0]:
-        raise ManifestError(f"inputs.window is {inputs.window} but inputs.shape[0] is {inputs.shape[0]}")
+        raise ManifestError(
+            f"inputs.window is {inputs.window} but inputs.shape[0] is {inputs.shape[0]}"
+        )
     if inputs.stride < 1:
-        raise ManifestError(f"inputs.stride {inputs.stride}: windows move on by at least one sample")
+        raise ManifestError(
+            f"inputs.stride {inputs.stride}: windows move on by at least one sample"
+        )
     if len(inputs.channels) != inputs.shape[-1]:
         raise ManifestError(
             f"inputs.channels names {len(inputs.channels)} channels but the last axis of "
@@ -351,11 +364,15 @@ def _check_inputs(inputs: InputSpec) -> None:
 
 def _check_outputs(outputs: OutputSpec) -> None:
     if outputs.task in ("classification", "multilabel") and not outputs.labels:
-        raise ManifestError(f"outputs.labels is empty; {outputs.task} needs a label for each output")
+        raise ManifestError(
+            f"outputs.labels is empty; {outputs.task} needs a label for each output"
+        )
     if len(set(outputs.labels)) != len(outputs.labels):
         raise ManifestError("outputs.labels names a label twice")
     if outputs.threshold is not None and not math.isfinite(outputs.threshold):
-        raise ManifestError(f"outputs.threshold {outputs.threshold}: a threshold is a finite number")
+        raise ManifestError(
+            f"outputs.threshold {outputs.threshold}: a threshold is a finite number"
+        )
     if outputs.task == "anomaly" and outputs.threshold is None:
         raise ManifestError("outputs.threshold is missing; an anomaly model needs one")
 

@@ -1,0 +1,74 @@
+# Every target sets up what it needs in this checkout's own environment, .venv.
+#   make demo     train, quantise, run, kill the broker, count; writes demo-report.html
+#   make test     lint and the default tests, against the built wheels
+#   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
+#   make faults   the fault runs; make bench: the ratios; make models: retrain the models
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
+CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
+FAULT_RUNS ?= 200
+
+.PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.installed
+
+$(VENV)/.requirements: requirements/workstation.txt
+	@$(PYTHON) tests/packaging/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/workstation.txt
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.requirements $(DEVICE_SOURCES) $(CONVERTER_SOURCES)
+	@rm -rf dist
+	@$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index --wheel-dir dist . ./converters
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall dist/*.whl
+	@touch $@
+
+wheel: setup
+	@ls -l dist
+
+demo: setup
+	@mkdir -p build/demo
+	$(PY) models/activity/train.py --out build/demo/activity.tflite
+	$(BIN)/edgeml demo --bundle build/demo/activity.tflite --report demo-report.html
+
+test: lint unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy edgeml converters/edgeml_converters
+	$(BIN)/mypy models tests examples benchmarks
+	$(BIN)/lint-imports
+
+unit: setup mosquitto
+	$(BIN)/pytest
+
+mosquitto:
+	@sh tests/packaging/need_mosquitto.sh
+
+arm: setup mosquitto
+	$(PY) -m tests.arm.lab suite arm64
+	$(PY) -m tests.arm.lab suite armhf
+
+pythons: setup mosquitto
+	$(PY) tests/packaging/pythons.py
+
+faults: setup mosquitto
+	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
+
+bench: setup mosquitto
+	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
+
+models: setup
+	$(PY) models/activity/train.py
+	$(PY) models/digits/train.py
+	$(PY) models/gait_anomaly/train.py
+
+clean:
+	rm -rf $(VENV) build dist demo-report.html .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,146 @@
+"""Looks at this machine, and decides nothing: all of the doctor's I/O is here."""
+
+import grp
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+import sysconfig
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from edgeml.doctor.facts import Facts
+from edgeml.errors import EdgeMLError
+
+INTERPRETERS: Final = ("ai-edge-litert", "tflite-runtime")
+_MODULES: Final = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+_NEEDED: Final = ("paho-mqtt", "tuf", "securesystemslib")
+_DEVICE_GROUPS: Final = {
+    "i2c": "/dev/i2c-*",
+    "spi": "/dev/spidev*",
+    "gpio": "/dev/gpiochip*",
+    "dialout": "/dev/tty[AU]*",
+    "video": "/dev/video*",
+    "audio": "/dev/snd/*",
+}
+_IMPORT_TIMEOUT_S: Final = 60.0
+_TOOL_TIMEOUT_S: Final = 5.0
+
+
+def gather(*, broker: str | None, state_folder: Path) -> Facts:
+    """Look at this machine."""
+    interpreters = {name: found for name in INTERPRETERS if (found := _version(name))}
+    numpy = _version("numpy")
+    return Facts(
+        python=tuple(sys.version_info[:3]),
+        python_command=sys.executable or "python3",
+        externally_managed=_externally_managed(),
+        machine=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        pointer_bits=struct.calcsize("P") * 8,
+        board=_board(),
+        interpreters=interpreters,
+        interpreter_errors={name: error for name in interpreters if (error := _import_error(name))},
+        numpy=None if numpy is None else tuple(int(part) for part in numpy.split(".")[:2]),
+        missing_packages=tuple(name for name in _NEEDED if _version(name) is None),
+        state_folder=str(state_folder),
+        state_writable=state_folder.is_dir() and os.access(state_folder, os.W_OK),
+        free_mb=_free_mb(state_folder),
+        year=datetime.now(timezone.utc).year,
+        clock_synchronised=_clock_synchronised(),
+        missing_groups=_missing_groups(),
+        broker=broker,
+        broker_error="" if broker is None else _broker_error(broker),
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _externally_managed() -> bool:
+    in_virtual_environment = sys.prefix != sys.base_prefix
+    marker = Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED"
+    return not in_virtual_environment and marker.exists()
+
+
+def _board() -> str:
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\x00\n ")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _import_error(name: str) -> str:
+    """The last line of what importing it says; a subprocess, because a bad wheel can crash."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", f"import {_MODULES[name]}"],
+            capture_output=True,
+            text=True,
+            timeout=_IMPORT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return str(exc)
+    if done.returncode == 0:
+        return ""
+    lines = done.stderr.strip().splitlines()
+    return lines[-1] if lines else f"the process ended with status {done.returncode}"
+
+
+def _free_mb(folder: Path) -> int:
+    existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
+    return shutil.disk_usage(existing).free // 1_000_000
+
+
+def _clock_synchronised() -> bool | None:
+    if shutil.which("timedatectl") is None:
+        return None
+    try:
+        done = subprocess.run(
+            ["timedatectl", "show", "--property=NTPSynchronized", "--value"],
+            capture_output=True,
+            text=True,
+            timeout=_TOOL_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {"yes": True, "no": False}.get(done.stdout.strip())
+
+
+def _missing_groups() -> dict[str, str]:
+    if os.geteuid() == 0:
+        return {}
+    mine = {*os.getgroups(), os.getegid()}
+    missing = {}
+    for name, pattern in _DEVICE_GROUPS.items():
+        try:
+            group = grp.getgrnam(name).gr_gid
+        except KeyError:
+            continue
+        folder, _, glob = pattern.rpartition("/")
+        if group not in mine and next(Path(folder).glob(glob), None) is not None:
+            missing[name] = pattern
+    return missing
+
+
+def _broker_error(url: str) -> str:
+    from edgeml.sync.link import check_connection
+
+    try:
+        check_connection(url, timeout_s=_TOOL_TIMEOUT_S)
+    except EdgeMLError as exc:
+        return str(exc)
+    return ""

@@ -1,0 +1,116 @@
+"""The wheels are what is tested, and the device wheel carries what a device needs and no more."""
+
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAX_WHEEL_BYTES = 400 * 1024
+pytestmark = pytest.mark.workstation
+
+
+@pytest.fixture(scope="session")
+def device_wheel() -> Path:
+    wheels = list((ROOT / "dist").glob("edgeml-*.whl"))
+    assert len(wheels) == 1, f"one device wheel in dist/, not {wheels}; run: make setup"
+    return wheels[0]
+
+
+@pytest.fixture(scope="session")
+def empty_environment(device_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with the device wheel and what its own metadata asks for."""
+    folder = tmp_path_factory.mktemp("device")
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    subprocess.run(
+        [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            str(device_wheel),
+        ],
+        check=True,
+    )
+    return python
+
+
+def _run(python: Path, code: str) -> str:
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_the_tests_import_the_installed_wheels_not_the_checkout() -> None:
+    import edgeml
+    import edgeml_converters
+
+    site = Path(sysconfig.get_path("purelib"))
+    for package in (edgeml, edgeml_converters):
+        assert package.__file__ is not None
+        assert site in Path(package.__file__).parents
+
+
+def test_the_device_wheel_is_under_400_kb(device_wheel: Path) -> None:
+    assert device_wheel.stat().st_size < MAX_WHEEL_BYTES
+
+
+def test_the_device_wheel_carries_only_edgeml_with_its_types_and_its_licence(
+    device_wheel: Path,
+) -> None:
+    with zipfile.ZipFile(device_wheel) as archive:
+        names = archive.namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"edgeml"}
+    assert "edgeml/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert not [name for name in names if "convert" in name.lower()]
+
+
+def test_neither_tensorflow_nor_converter_code_comes_to_a_device(empty_environment: Path) -> None:
+    packages = _run(
+        empty_environment,
+        "from importlib.metadata import distributions as d; print(*(x.name for x in d()))",
+    ).lower()
+    assert "edgeml" in packages
+    for unwanted in ("tensorflow", "keras", "edgeml-converters", "torch", "scipy"):
+        assert unwanted not in packages.split()
+
+
+def test_importing_edgeml_imports_no_interpreter_no_mqtt_and_no_tuf(
+    empty_environment: Path,
+) -> None:
+    loaded = _run(empty_environment, "import edgeml, sys; print(*sorted(sys.modules))").split()
+    roots = {name.split(".")[0] for name in loaded}
+    assert not roots & {
+        "ai_edge_litert",
+        "tflite_runtime",
+        "paho",
+        "tuf",
+        "securesystemslib",
+        "numpy",
+    }
+
+
+def test_every_public_name_can_be_imported_on_a_device(empty_environment: Path) -> None:
+    names = _run(
+        empty_environment,
+        "import edgeml; print(*(getattr(edgeml, n) is not None for n in edgeml.__all__))",
+    )
+    assert set(names.split()) == {"True"}
+
+
+def test_the_convert_verb_says_what_to_install_on_a_device(empty_environment: Path) -> None:
+    done = subprocess.run(
+        [str(empty_environment), "-m", "edgeml", "convert", "model.keras"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 16
+    assert "pip install edgeml-converters" in done.stderr
+    assert "Traceback" not in done.stderr

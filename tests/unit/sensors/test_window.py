@@ -1,0 +1,120 @@
+"""A window never spans a gap, and every sample is accounted for."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeml.errors import ConfigError, SensorError
+from edgeml.manifest import InputSpec, channels
+from edgeml.sensors import Sample, Window, Windower
+
+
+def spec(window: int = 4, stride: int = 4, rate_hz: float | None = 10.0) -> InputSpec:
+    return InputSpec(
+        channels=channels(["x", "y"]),
+        sample_rate_hz=rate_hz,
+        window=window,
+        stride=stride,
+        shape=(window, 2),
+    )
+
+
+def sample(i: int, time_s: float | None = None) -> Sample:
+    return Sample(i / 10 if time_s is None else time_s, np.array([i, -i], np.float32))
+
+
+def push_all(windower: Windower, samples: list[Sample]) -> list[Window]:
+    return [window for s in samples if (window := windower.push(s)) is not None]
+
+
+@given(
+    window=st.integers(1, 12), stride=st.integers(1, 30), count=st.integers(0, 120)
+)  # fmt: skip
+def test_windows_start_every_stride_samples(window: int, stride: int, count: int) -> None:
+    windows = push_all(Windower(spec(window, stride)), [sample(i) for i in range(count)])
+    starts = list(range(0, count - window + 1, stride))
+    assert [int(w.data[0, 0]) for w in windows] == starts
+    for w, start in zip(windows, starts, strict=True):
+        np.testing.assert_array_equal(w.data[:, 0], np.arange(start, start + window))
+        assert w.start_s == start / 10
+        assert w.end_s == (start + window - 1) / 10
+
+
+def test_a_window_keeps_its_data_when_later_samples_arrive() -> None:
+    windower = Windower(spec(4, 1))
+    windows = push_all(windower, [sample(i) for i in range(100)])
+    np.testing.assert_array_equal(windows[0].data[:, 0], [0, 1, 2, 3])
+
+
+def test_a_missing_stretch_restarts_the_window_and_is_counted() -> None:
+    windower = Windower(spec())
+    early = [sample(i) for i in range(3)]
+    late = [sample(i, i / 10) for i in range(10, 14)]
+    windows = push_all(windower, early + late)
+    assert [w.start_s for w in windows] == [1.0]
+    assert windower.stats.gaps == 1
+    assert windower.stats.samples == 7
+
+
+def test_one_missing_sample_is_a_gap_and_jitter_of_a_third_of_a_period_is_not() -> None:
+    jittery = Windower(spec())
+    assert push_all(jittery, [sample(i, i / 10 + 0.03 * (i % 2)) for i in range(4)])
+    assert jittery.stats.gaps == 0
+    missing = Windower(spec())
+    push_all(missing, [sample(i) for i in (0, 1, 3)])
+    assert missing.stats.gaps == 1
+
+
+def test_a_clock_set_back_restarts_the_window() -> None:
+    windower = Windower(spec())
+    push_all(windower, [sample(0), sample(1), sample(2, -5.0), sample(3, -4.9)])
+    assert windower.stats.backward_steps == 1
+    assert windower.stats.windows == 0
+
+
+def test_without_a_rate_no_step_forward_is_a_gap() -> None:
+    windower = Windower(spec(rate_hz=None))
+    assert push_all(windower, [sample(i, i * 1000.0) for i in range(4)])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_reading_that_is_not_finite_never_reaches_a_window(bad: float) -> None:
+    samples = [sample(i) for i in range(12)]
+    samples[2].values[0] = bad
+    windower = Windower(spec())
+    windows = push_all(windower, samples)
+    assert windower.stats.not_finite == 1
+    assert [w.start_s for w in windows] == [0.3, 0.7]
+    assert all(np.isfinite(w.data).all() for w in windows)
+
+
+def test_hold_repeats_the_last_value_of_the_channel() -> None:
+    samples = [sample(i) for i in range(4)]
+    samples[2].values[0] = math.nan
+    (window,) = push_all(Windower(spec(), on_nan="hold"), samples)
+    np.testing.assert_array_equal(window.data, [[0, 0], [1, -1], [1, -2], [3, -3]])
+
+
+def test_hold_without_a_value_to_hold_restarts() -> None:
+    samples = [sample(i) for i in range(5)]
+    samples[0].values[0] = math.nan
+    (window,) = push_all(Windower(spec(), on_nan="hold"), samples)
+    assert window.start_s == 0.1
+
+
+def test_raise_names_the_moment() -> None:
+    with pytest.raises(SensorError, match=r"0\.000 s"):
+        Windower(spec(), on_nan="raise").push(Sample(0.0, np.array([math.nan, 0], np.float32)))
+
+
+def test_a_sample_with_other_channels_is_refused() -> None:
+    with pytest.raises(SensorError, match="channels are not the model's"):
+        Windower(spec()).push(Sample(0.0, np.zeros(3, np.float32)))
+
+
+def test_an_unknown_policy_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'restart'"):
+        Windower(spec(), on_nan="restrat")
