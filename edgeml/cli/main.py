@@ -62,8 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no verb {verb!r}{nearest(verb, VERBS)}; `edgeml --help` lists them")
     try:
         module = _load(verb)
-        verb_parser = argparse.ArgumentParser(prog=f"edgeml {verb}", description=module.__doc__,
-                                              formatter_class=argparse.RawDescriptionHelpFormatter)
+        verb_parser = argparse.ArgumentParser(
+            prog=f"edgeml {verb}",
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         module.configure(verb_parser)
         before, after = _split_at(arguments, verb)
         top = parser.parse_args([*before, verb])

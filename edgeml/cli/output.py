@@ -36,7 +36,9 @@ class Progress:
     Used as a context manager, so that the bar's line is ended whatever happens.
     """
 
-    def __init__(self, title: str, total: int, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+    def __init__(
+        self, title: str, total: int, stream: TextIO | None = None, *, quiet: bool = False
+    ) -> None:
         self._title = title
         self._total = max(total, 1)
         self._stream = sys.stderr if stream is None else stream

@@ -120,7 +120,9 @@ class Replay:
         if rate is None and self._times is not None and len(self._times) > 1:
             rate = float(1.0 / np.median(np.diff(self._times)))
         if rate is None:
-            raise ConfigError("no sample rate: pass sample_rate_hz=…, or give the file a time_s column")
+            raise ConfigError(
+                "no sample rate: pass sample_rate_hz=…, or give the file a time_s column"
+            )
         if not (math.isfinite(rate) and rate > 0):
             raise ConfigError(f"sample_rate_hz={rate}: a rate is a positive number")
         return rate
@@ -129,7 +131,9 @@ class Replay:
         suffix = path.suffix.lower()
         readers = {".csv": self._read_csv, ".npz": self._read_npz, ".npy": self._read_npy}
         if suffix not in readers:
-            raise SensorError(f"{path}: reads {', '.join(readers)}, not {suffix or 'a file without ending'}")
+            raise SensorError(
+                f"{path}: reads {', '.join(readers)}, not {suffix or 'a file without ending'}"
+            )
         try:
             return readers[suffix](path, channels)
         except OSError as exc:
@@ -144,7 +148,9 @@ class Replay:
         arrays = _load(path)
         key = next((k for k in ("recordings", "samples") if k in arrays), None)
         if key is None:
-            raise SensorError(f"{path}: holds {', '.join(arrays)}; it needs 'recordings' or 'samples'")
+            raise SensorError(
+                f"{path}: holds {', '.join(arrays)}; it needs 'recordings' or 'samples'"
+            )
         self.recordings = _as_recordings(arrays[key], f"{path}: {key}")
         if "labels" in arrays:
             self.labels = tuple(str(label) for label in arrays["labels"])
@@ -166,8 +172,12 @@ class Replay:
             for row in rows:
                 if not row:
                     continue
-                numbers = _csv_numbers(row, header, [*picked, *([] if time_at is None else [time_at])],
-                                       f"{path}:{rows.line_num}")
+                numbers = _csv_numbers(
+                    row,
+                    header,
+                    [*picked, *([] if time_at is None else [time_at])],
+                    f"{path}:{rows.line_num}",
+                )
                 values.append(numbers[: len(picked)])
                 times += numbers[len(picked) :]
         self.recordings = _as_recordings(np.asarray(values, np.float32), str(path))
@@ -180,7 +190,9 @@ def _csv_channels(header: Sequence[str], wanted: Sequence[str] | None, path: Pat
     if wanted is None:
         names = [name for name in header if name not in (TIME_COLUMN, LABEL_COLUMN)]
         if not names:
-            raise SensorError(f"{path}: the first line should name the columns; it is {','.join(header)!r}")
+            raise SensorError(
+                f"{path}: the first line should name the columns; it is {','.join(header)!r}"
+            )
         return names
     for name in wanted:
         if name not in header:
@@ -188,7 +200,9 @@ def _csv_channels(header: Sequence[str], wanted: Sequence[str] | None, path: Pat
     return list(wanted)
 
 
-def _csv_numbers(row: Sequence[str], header: Sequence[str], picked: Sequence[int], where: str) -> list[float]:
+def _csv_numbers(
+    row: Sequence[str], header: Sequence[str], picked: Sequence[int], where: str
+) -> list[float]:
     if len(row) != len(header):
         raise SensorError(f"{where}: {len(row)} values, but the header names {len(header)} columns")
     try:
@@ -210,8 +224,8 @@ def _as_recordings(array: npt.NDArray[Any], where: str) -> _Array:
         array = array[np.newaxis]
     if array.ndim < 3 or not array.size or array.dtype.kind not in "fiu":
         raise SensorError(
-            f"{where} is {array.dtype} {array.shape}; it should hold numbers as (samples, channels) "
-            "or (recordings, samples, channels)"
+            f"{where} is {array.dtype} {array.shape}; it should hold numbers as "
+            "(samples, channels) or (recordings, samples, channels)"
         )
     return np.ascontiguousarray(array, np.float32)
 
@@ -219,5 +233,7 @@ def _as_recordings(array: npt.NDArray[Any], where: str) -> _Array:
 def _checked_times(times: npt.NDArray[Any], samples: int, where: str) -> npt.NDArray[np.float64]:
     times = np.asarray(times, np.float64)
     if times.shape != (samples,) or not np.isfinite(times).all():
-        raise SensorError(f"{where}: time_s should be {samples} finite numbers, one for each sample")
+        raise SensorError(
+            f"{where}: time_s should be {samples} finite numbers, one for each sample"
+        )
     return times

@@ -48,16 +48,27 @@ class Windower:
     """
 
     __slots__ = (
-        "_data", "_filled", "_gap_s", "_last_s", "_on_nan", "_sample_shape", "_skip", "_start",
-        "_stride", "_times", "_window", "stats",
-    )  # fmt: skip
+        "_data",
+        "_filled",
+        "_gap_s",
+        "_last_s",
+        "_on_nan",
+        "_sample_shape",
+        "_skip",
+        "_start",
+        "_stride",
+        "_times",
+        "_window",
+        "stats",
+    )
 
     def __init__(
         self, spec: InputSpec, *, on_nan: str = "restart", gap_periods: float = GAP_PERIODS
     ) -> None:
         if on_nan not in NAN_POLICIES:
             raise ConfigError(
-                f"on_nan={on_nan!r} is none of {', '.join(NAN_POLICIES)}{nearest(on_nan, NAN_POLICIES)}"
+                f"on_nan={on_nan!r} is none of {', '.join(NAN_POLICIES)}"
+                f"{nearest(on_nan, NAN_POLICIES)}"
             )
         if not gap_periods > 1:
             raise ConfigError(f"gap_periods={gap_periods}: samples are one period apart at least")
