@@ -82,15 +82,15 @@ def _clip(fields: Fields, given: Signal, low: Wide | None, high: Wide | None) ->
         floor, ceiling = operand(low, given), operand(high, given)
 
         def both(x: Array, out: Array | None) -> Array:
-            y: Array = np.maximum(x, floor, out)
-            np.minimum(y, ceiling, y)
+            y: Array = np.maximum(x, floor, out=out)
+            np.minimum(y, ceiling, out=y)
             return y
 
         return both
     if low is not None:
         floor = operand(low, given)
-        return lambda x, out: np.maximum(x, floor, out)
+        return lambda x, out: np.maximum(x, floor, out=out)
     if high is not None:
         ceiling = operand(high, given)
-        return lambda x, out: np.minimum(x, ceiling, out)
+        return lambda x, out: np.minimum(x, ceiling, out=out)
     raise PreprocessError(f"{fields.path} needs low, high or both")

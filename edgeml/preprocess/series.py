@@ -91,8 +91,11 @@ def _along(given: Signal) -> tuple[int, ...]:
 
 
 def _groups(fields: Fields, size: int) -> tuple[tuple[int, ...], ...]:
-    raw = fields.items("groups") or [list(range(size))]
-    groups = []
+    if fields.value("groups") is None:
+        return (tuple(range(size)),)
+    raw, groups = fields.items("groups"), []
+    if not raw:
+        raise PreprocessError(f"{fields.path}.groups is empty; it should hold at least one group")
     for i, group in enumerate(raw):
         if not isinstance(group, list) or not all(type(n) is int for n in group):
             raise PreprocessError(f"{fields.path}.groups[{i}] should be a list of channel indices")

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
+from edgeml.manifest import MAX_ELEMENTS
 from edgeml.preprocess.params import choice, whole
 from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal, widen
 from edgeml.preprocess.windows import WINDOWS, window_function
@@ -78,14 +80,21 @@ class Frames:
         """From the parameters frame, hop, n_fft and window.
 
         Raises:
-            PreprocessError: a frame longer than the window or than the transform.
+            PreprocessError: a frame longer than the window or than the transform, or more
+                frames than memory should have to hold.
         """
         rows = given.shape[0]
         frame = whole(fields, "frame", 1, rows)
         hop = whole(fields, "hop", 1, rows)
         n_fft = whole(fields, "n_fft", frame, max(frame, MAX_TRANSFORM), default=frame)
         name = choice(fields, "window", WINDOWS, default="hann")
-        return cls(frame, hop, n_fft, 1 + (rows - frame) // hop, window_function(name, frame))
+        count = 1 + (rows - frame) // hop
+        if count * n_fft > MAX_ELEMENTS:
+            raise PreprocessError(
+                f"{fields.path} would transform {count} frames of {n_fft} rows, more than "
+                f"{MAX_ELEMENTS} in all; take a longer hop or a shorter frame"
+            )
+        return cls(frame, hop, n_fft, count, window_function(name, frame))
 
     @property
     def bins(self) -> int:

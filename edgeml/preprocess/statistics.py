@@ -13,6 +13,7 @@ import numpy as np
 
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
+from edgeml.manifest import MAX_ELEMENTS
 from edgeml.preprocess.params import known, rate
 from edgeml.preprocess.spectral import as_columns, as_rows
 from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal
@@ -141,6 +142,11 @@ def _bands(fields: Fields, given: Signal) -> Wide:
     if not pairs:
         return np.empty((0, rows // 2 + 1))
     hz = rate(fields, given)
+    if len(pairs) * (rows // 2 + 1) > MAX_ELEMENTS:
+        raise PreprocessError(
+            f"{fields.path}.bands_hz holds {len(pairs)} bands, too many for {rows} rows; give "
+            "fewer bands"
+        )
     hertz = np.arange(rows // 2 + 1) * (hz / rows)
     masks = []
     for i, pair in enumerate(pairs):
