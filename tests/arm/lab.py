@@ -1,0 +1,74 @@
+"""The command line of the emulated boards: build one, run Python on it, count, run the suite.
+
+Examples:
+    python tests/arm/lab.py setup arm64 armhf
+    python tests/arm/lab.py run arm64 -- -c "import platform; print(platform.machine())"
+    python tests/arm/lab.py count arm64 --core pi3 -- script.py
+    python tests/arm/lab.py suite armhf
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from armlab import MACHINES, LabError, count_instructions, install_wheel, machine_named, prepare
+from armlab.emulate import enter
+from armlab.suite import newest_wheel, run_suite
+
+_CHECKOUT: Final = Path(__file__).resolve().parents[2]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what `argv` says; the exit status, 2 where the lab itself failed."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return _dispatch(arguments)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 2
+
+
+def _dispatch(arguments: argparse.Namespace) -> int:
+    if arguments.verb == "setup":
+        for name in arguments.machines:
+            prepare(machine_named(name))
+        return 0
+    machine = machine_named(arguments.machine)
+    prepare(machine)
+    if arguments.wheel:
+        install_wheel(machine, arguments.wheel)
+    if arguments.verb == "run":
+        return enter(machine, arguments.core, arguments.arguments)
+    if arguments.verb == "count":
+        core = arguments.core or machine.default_core
+        print(count_instructions(machine, core, arguments.arguments))
+        return 0
+    if not arguments.wheel:
+        install_wheel(machine, newest_wheel(_CHECKOUT))
+    return run_suite(machine, _CHECKOUT, bounded=arguments.bounded, extra=arguments.arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab.py", description="Raspberry Pis under emulation.")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    setup = verbs.add_parser("setup", help="build machines that are not built yet")
+    setup.add_argument("machines", nargs="+", choices=tuple(MACHINES))
+    run = verbs.add_parser("run", help="run python with these arguments")
+    count = verbs.add_parser("count", help="print the ARM instructions that python executes")
+    suite = verbs.add_parser("suite", help="the device tests and `edgeml demo`")
+    for verb in (run, count, suite):
+        verb.add_argument("machine", choices=tuple(MACHINES))
+        verb.add_argument("--wheel", type=Path, help="install this wheel of edgeml first")
+        verb.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS")
+    for verb in (run, count):
+        verb.add_argument("--core", help="pi3, pi4 or pi5; on armhf pi2 or pi4")
+    suite.add_argument(
+        "--bounded", action="store_true", help="the contract tests and the demo only"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
