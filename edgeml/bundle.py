@@ -39,6 +39,7 @@ _LABELS = "labels.txt"
 _TFLITE_MAGIC = b"TFL3"
 _EOCD = struct.Struct("<4s4H2LH")
 _EOCD_MAGIC = b"PK\x05\x06"
+_npy_format: Any = np.lib.format  # numpy declares no types for it
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold: one fixed time, so that equal inputs give equal bytes."""
 
@@ -219,13 +220,13 @@ def _read_array(arrays: zipfile.ZipFile, name: str, where: str) -> npt.NDArray[A
     content = _member(arrays, name, MAX_GOLDEN_BYTES, where)
     raw = io.BytesIO(content)
     try:
-        if np.lib.format.read_magic(raw) != (1, 0):
+        if _npy_format.read_magic(raw) != (1, 0):
             raise ValueError("not version 1.0 of the npy format")
-        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(raw)
+        shape, fortran_order, dtype = _npy_format.read_array_header_1_0(raw)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - raw.tell():
             raise ValueError(f"its header says {dtype} {shape}, its length does not")
         flat = np.frombuffer(content, dtype, offset=raw.tell())
-        array = flat.reshape(shape, order="F" if fortran_order else "C")
+        array: npt.NDArray[Any] = flat.reshape(shape, order="F" if fortran_order else "C")
     except (ValueError, EOFError, OSError, TypeError, SyntaxError, KeyError, OverflowError) as exc:
         raise BundleError(f"{where}: {name} is damaged ({exc}); fetch the file again") from exc
     if array.dtype.kind not in "fiu":
@@ -306,9 +307,7 @@ def write_bundle(path: str | os.PathLike[str], data: bytes) -> None:
 
 def _npy(array: npt.ArrayLike) -> bytes:
     buffer = io.BytesIO()
-    np.lib.format.write_array(
-        buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
-    )
+    _npy_format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return buffer.getvalue()
 
 

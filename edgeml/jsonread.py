@@ -7,7 +7,7 @@ everywhere: the path, what was found, what it should be, the nearest right key.
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from edgeml.errors import EdgeMLError, nearest
 
@@ -148,7 +148,7 @@ class Fields:
             raise self._error(f"{self.path}.{key} is missing{near}")
         return value
 
-    def _wrong(self, key: str, value: object, expected: str) -> Any:
+    def _wrong(self, key: str, value: object, expected: str) -> NoReturn:
         raise self._error(f"{self.path}.{key} is {_kind(value)}; it should be {expected}")
 
 

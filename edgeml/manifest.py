@@ -76,6 +76,7 @@ class OutputSpec:
         threshold: the score from which a label or an anomaly counts; None for none.
         unit: of a regression's value.
         smoothing: over time, as a step of its own; None for none.
+        postprocess: the task's own options, such as an activation or anchors; None for none.
     """
 
     task: str
@@ -83,6 +84,7 @@ class OutputSpec:
     threshold: float | None = None
     unit: str | None = None
     smoothing: Mapping[str, Any] | None = None
+    postprocess: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class Manifest:
                 "threshold": outputs.threshold,
                 "unit": outputs.unit,
                 "smoothing": None if outputs.smoothing is None else dict(outputs.smoothing),
+                "postprocess": None if outputs.postprocess is None else dict(outputs.postprocess),
             },
             "quantisation": _as_json(self.quantisation),
             "target": self.target,
@@ -267,12 +270,14 @@ def _parse_step(fields: Fields) -> PreprocessStep:
 
 def _parse_outputs(fields: Fields) -> OutputSpec:
     smoothing = fields.optional_child("smoothing")
+    postprocess = fields.optional_child("postprocess")
     spec = OutputSpec(
         task=fields.text("task"),
         labels=fields.texts("labels"),
         threshold=fields.optional_number("threshold"),
         unit=fields.optional_text("unit"),
         smoothing=None if smoothing is None else smoothing.raw,
+        postprocess=None if postprocess is None else postprocess.raw,
     )
     fields.finish()
     return spec

@@ -1,0 +1,1 @@
+"""Runs models: an interpreter behind one protocol, and everything around its tensors."""

@@ -1,0 +1,157 @@
+"""What a .tflite file says of itself: its operators, and what computes its outputs.
+
+Read from the file's own tables, without an interpreter, so `edgeml inspect`
+works on any machine and on files that nobody trusts. Field numbers are those of
+TFLite's schema.fbs.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml.errors import BundleError
+from edgeml.runtime.flatbuffer import Buffer, Table
+from edgeml.runtime.operators import BUILTIN_OPERATORS, CUSTOM
+
+TENSOR_TYPES: Final = (
+    *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64"),
+    *("int8", "float64", "complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4"),
+    *("bfloat16", "int2", "uint4", "float8_e4m3fn", "float8_e5m2"),
+)
+
+MOVERS: Final = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"})
+"""Operators that change how numbers are held and not what they say."""
+
+STATEFUL_OPS: Final = frozenset({"VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE"})
+
+_MODEL_CODES, _MODEL_SUBGRAPHS, _MODEL_DESCRIPTION = 1, 2, 3
+_CODE_OLD, _CODE_CUSTOM, _CODE_NEW = 0, 1, 3
+_GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
+_OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 0, 1, 2
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_VARIABLE = 0, 1, 3, 5
+
+
+@dataclass(frozen=True, slots=True)
+class GraphTensor:
+    """An input or an output as the file declares it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A model's main graph.
+
+    Attributes:
+        description: what made the file, as it says itself.
+        operators: the name of each, in order of execution.
+        inputs: as declared.
+        outputs: as declared.
+        final_ops: for each output the operator that computes it, behind those
+            that only move numbers; "" where it is an input or a constant.
+        final_slots: for each output, which of that operator's outputs it is.
+        variables: whether tensors keep what they hold from one run to the next.
+        state: whether operators keep a state of their own across runs.
+    """
+
+    description: str
+    operators: tuple[str, ...]
+    inputs: tuple[GraphTensor, ...]
+    outputs: tuple[GraphTensor, ...]
+    final_ops: tuple[str, ...]
+    final_slots: tuple[int, ...]
+    variables: bool
+    state: bool
+
+    @property
+    def op_names(self) -> tuple[str, ...]:
+        """The distinct operators, sorted: what `requires.ops` of a manifest lists."""
+        return tuple(sorted(set(self.operators)))
+
+
+def read_graph(tflite: bytes, where: str = "model") -> Graph:
+    """Read a model's main graph.
+
+    Args:
+        tflite: the file, with or without a zip behind it.
+        where: its name, for error messages.
+
+    Raises:
+        BundleError: not a TFLite file, or a damaged one.
+    """
+    if tflite[4:8] != b"TFL3":
+        raise BundleError(f"{where}: not a TFLite file (bytes 4 to 8 should be 'TFL3')")
+    model = Buffer(tflite, where).root()
+    names = [_operator_name(code) for code in model.tables(_MODEL_CODES)]
+    subgraphs = model.tables(_MODEL_SUBGRAPHS)
+    if not subgraphs:
+        raise BundleError(f"{where}: the model has no graph")
+    main = subgraphs[0]
+    tensors = main.tables(_GRAPH_TENSORS)
+    steps = []
+    for operator in main.tables(_GRAPH_OPERATORS):
+        code = operator.number(_OPERATOR_CODE, "I")
+        if code >= len(names):
+            raise BundleError(f"{where}: the model is damaged; fetch the file again")
+        inputs = operator.integers(_OPERATOR_INPUTS)
+        steps.append((names[code], inputs, operator.integers(_OPERATOR_OUTPUTS)))
+    outputs = main.integers(_GRAPH_OUTPUTS)
+    operators = tuple(name for name, _, _ in steps)
+    final = _final_ops(steps, outputs)
+    return Graph(
+        description=model.text(_MODEL_DESCRIPTION),
+        operators=operators,
+        inputs=_described(tensors, main.integers(_GRAPH_INPUTS), where),
+        outputs=_described(tensors, outputs, where),
+        final_ops=tuple(name for name, _ in final),
+        final_slots=tuple(slot for _, slot in final),
+        variables=any(tensor.number(_TENSOR_VARIABLE, "B") for tensor in tensors),
+        state=not STATEFUL_OPS.isdisjoint(operators),
+    )
+
+
+def _operator_name(code: Table) -> str:
+    # The number outgrew its byte: files carry both, and the larger one is right.
+    number = max(code.number(_CODE_OLD, "b"), code.number(_CODE_NEW, "i"))
+    if number == CUSTOM:
+        return code.text(_CODE_CUSTOM) or "CUSTOM"
+    if 0 <= number < len(BUILTIN_OPERATORS):
+        return BUILTIN_OPERATORS[number]
+    return f"BUILTIN_{number}"
+
+
+def _described(
+    tensors: list[Table], indices: tuple[int, ...], where: str
+) -> tuple[GraphTensor, ...]:
+    described = []
+    for index in indices:
+        if not 0 <= index < len(tensors):
+            raise BundleError(f"{where}: the model is damaged; fetch the file again")
+        tensor = tensors[index]
+        kind = tensor.number(_TENSOR_TYPE, "b")
+        dtype = TENSOR_TYPES[kind] if 0 <= kind < len(TENSOR_TYPES) else f"type {kind}"
+        described.append(
+            GraphTensor(tensor.text(_TENSOR_NAME), tensor.integers(_TENSOR_SHAPE), dtype)
+        )
+    return tuple(described)
+
+
+def _final_ops(
+    steps: list[tuple[str, tuple[int, ...], tuple[int, ...]]], outputs: tuple[int, ...]
+) -> list[tuple[str, int]]:
+    made_by = {
+        tensor: (name, inputs, slot)
+        for name, inputs, made in steps
+        for slot, tensor in enumerate(made)
+    }
+    final = []
+    for tensor in outputs:
+        name, inputs, slot = made_by.get(tensor, ("", (), 0))
+        seen = set()
+        while name in MOVERS and inputs and tensor not in seen:
+            seen.add(tensor)
+            tensor = inputs[0]
+            name, inputs, slot = made_by.get(tensor, ("", (), 0))
+        final.append((name, slot))
+    return final

@@ -1,0 +1,312 @@
+"""A loaded model: raw windows in, results out.
+
+Everything that can be looked up or checked beforehand is done while loading,
+so that a prediction adds microseconds to the interpreter's own time. An
+interpreter must not be used by two threads at once: a lock sees to that, so a
+model may be shared and handed from thread to thread, but two threads that want
+to compute at the same time need a model each.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.bundle import Bundle
+from edgeml.errors import BackendError, BundleError, InputError
+from edgeml.manifest import Manifest
+from edgeml.preprocess import Pipeline
+from edgeml.result import ModelRef, Result
+from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
+from edgeml.runtime.info import ModelInfo
+from edgeml.runtime.outputs import Outputs
+from edgeml.runtime.postprocess import build
+from edgeml.runtime.source import Source, manifest_for, read_source
+from edgeml.runtime.tensors import Array, Floats, TensorSpec, check_finite, encoder
+
+_log = logging.getLogger(__name__)
+_FLOAT32: Final = np.dtype(np.float32)
+_US: Final = 1e6
+
+
+class Model:
+    """A model ready to predict. Use it as a context manager, or `close` it.
+
+    Attributes:
+        manifest: of the bundle; for a plain .tflite one that its tensors suggest.
+        info: what was loaded, and how it runs.
+        ref: name, version and digest, as results carry them.
+    """
+
+    def __init__(
+        self, source: Source, backend: Backend, info: ModelInfo, manifest: Manifest
+    ) -> None:
+        """From an open backend; use `load`."""
+        given = backend.inputs[0]
+        self.manifest = manifest
+        self.info = info
+        self.ref = ModelRef(manifest.name, manifest.version, source.sha256)
+        self._tflite = source.tflite
+        self._variables = source.graph.variables
+        self._lock = threading.Lock()
+        self._backend: Backend | None = backend
+        self._pipeline = Pipeline.from_steps(
+            manifest.preprocess, manifest.inputs.shape, manifest.inputs.sample_rate_hz
+        )
+        self._identity = not manifest.preprocess
+        self._shape = given.shape
+        self._direct = given.dtype == _FLOAT32
+        self._encode = encoder(given, given.shape)
+        self._none: tuple[Array | None] = (None,)
+        outputs = Outputs(
+            backend.outputs,
+            source.graph.final_ops,
+            source.graph.final_slots,
+            self._pipeline.output_shape,
+        )
+        self._answer = build(manifest.outputs, outputs)
+
+    @classmethod
+    def load(
+        cls,
+        source: str | os.PathLike[str] | bytes | Bundle,
+        backend: str | None = None,
+        threads: int | None = None,
+        *,
+        delegate: str | DelegateSpec | None = None,
+        require_delegate: bool = False,
+    ) -> "Model":
+        """Load a bundle or a plain .tflite that is trusted.
+
+        A file from elsewhere goes through `edgeml.runtime.probe` first: a
+        corrupt one may end the process that opens it.
+
+        Args:
+            source: a path, the file's bytes, or a bundle already read.
+            backend: "litert" or "tflite"; None asks EDGEML_BACKEND, then what is installed.
+            threads: to compute with; None for 1.
+            delegate: "xnnpack", "edgetpu" or the path of a delegate's library; one
+                that fails is left out with a warning and an entry in `info`.
+            require_delegate: make such a failure an error.
+
+        Raises:
+            BundleError: the file cannot be read, is damaged, or its manifest does not fit it.
+            BackendError: the interpreter refuses the model, or a required delegate fails.
+            MissingDependencyError: no interpreter is installed.
+        """
+        start = time.monotonic()
+        read = read_source(source)
+        opened, failure = _open(read, backend, threads, _delegate(delegate), require_delegate)
+        given = _input_tensor(read, opened)
+        manifest = read.manifest or manifest_for(read, given, opened.outputs)
+        _fit_input(read, opened, manifest)
+        info = ModelInfo.of(read, manifest, opened, failure, (time.monotonic() - start) * 1e3)
+        return cls(read, opened, info, manifest)
+
+    def predict(
+        self,
+        window: npt.ArrayLike,
+        start_s: float = 0.0,
+        end_s: float = 0.0,
+        new: int | None = None,
+    ) -> Result:
+        """What the model says about one raw window.
+
+        Args:
+            window: float32 of `manifest.inputs.shape`, in the sensor's units.
+            start_s: unix time of the window's first sample.
+            end_s: unix time of its last sample.
+            new: how many of its last rows the window before did not have, for
+                filters that run on across windows; None for a window by itself.
+
+        Raises:
+            InputError: another shape, no numbers, NaN or infinity.
+            BackendError: the interpreter failed, or the model is closed.
+        """
+        answer = self._answer
+        with self._lock:
+            t0 = perf_counter()
+            x = self._prepare(window, new)
+            t1 = perf_counter()
+            raw = self._run(x)
+            t2 = perf_counter()
+            label, score, numbers = answer(raw, x)
+            t3 = perf_counter()
+        return Result(
+            self.ref, start_s, end_s, label, score, numbers,
+            (t1 - t0) * _US, (t2 - t1) * _US, (t3 - t2) * _US,
+        )  # fmt: skip
+
+    def predict_batch(self, windows: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Result]:
+        """What the model says about each of several windows; the times are each one's own.
+
+        Args:
+            windows: float32 (n, *manifest.inputs.shape), in the sensor's units.
+
+        Raises:
+            InputError: another shape, no numbers, NaN or infinity.
+            BackendError: the interpreter failed, or the model is closed.
+        """
+        return [self.predict(window) for window in np.asarray(windows)]
+
+    def run_raw(self, window: npt.ArrayLike) -> Array:
+        """The model's own output for one raw window, as the interpreter gives it.
+
+        Returns:
+            The output without its batch axis, in its own dtype. Several outputs
+            come flattened, one after the other.
+
+        Raises:
+            InputError, BackendError: as `predict`.
+        """
+        with self._lock:
+            raw = self._run(self._prepare(window, None))
+        if len(raw) > 1:
+            return np.concatenate([array.ravel() for array in raw])
+        return raw[0][0] if raw[0].shape[:1] == (1,) else raw[0]
+
+    def preprocess(self, window: npt.ArrayLike) -> Floats:
+        """A raw window as the model sees it before quantisation: float32, of the tensor's shape.
+
+        Raises:
+            InputError: as `predict`.
+        """
+        with self._lock:
+            x: Floats = self._prepare(window, None).copy()
+        return x
+
+    def warm_up(self, runs: int = 3) -> float:
+        """Run on zeros, so that the first real window does not pay for first use.
+
+        Returns:
+            What the last run took, in milliseconds.
+
+        Raises:
+            BackendError: the interpreter failed, or the model is closed.
+        """
+        zeros = np.zeros(self._shape, np.float32)
+        took = 0.0
+        with self._lock:
+            for _ in range(max(1, runs)):
+                start = perf_counter()
+                self._run(zeros)
+                took = perf_counter() - start
+        return took * 1e3
+
+    def close(self) -> None:
+        """Give the interpreter's memory back, after a prediction under way. May be repeated."""
+        with self._lock:
+            self._backend = None
+
+    def __enter__(self) -> "Model":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Model({self.ref.name!r} version {self.ref.version}, {self.ref.digest[:12]})"
+
+    def _prepare(self, window: npt.ArrayLike, new: int | None) -> Floats:
+        """The window preprocessed, in the input tensor's shape."""
+        if type(window) is np.ndarray and window.dtype is _FLOAT32:
+            raw: Floats = window
+        else:
+            raw = _as_floats(window)
+        if raw.shape != self.manifest.inputs.shape:
+            raise self._wrong_shape(raw)
+        check_finite(raw, "the window")
+        if self._identity:
+            return raw.reshape(self._shape)
+        x = self._pipeline(raw, new)
+        check_finite(x, "the preprocessed window")
+        return x.reshape(self._shape)
+
+    def _run(self, x: Floats) -> tuple[Array, ...]:
+        backend = self._backend
+        if backend is None:
+            raise BackendError(f"{self!r} is closed; load it again")
+        if self._variables:
+            backend.reset_variables()
+        if self._direct:
+            return backend.run((x,))
+        self._encode(x, backend.view(0))
+        return backend.run(self._none)
+
+    def _wrong_shape(self, raw: Floats) -> InputError:
+        inputs = self.manifest.inputs
+        names = ", ".join(
+            f"{c.name} in {c.unit}" if c.unit else c.name for c in inputs.channels[:8]
+        )
+        more = ", …" if len(inputs.channels) > 8 else ""
+        return InputError(
+            f"the window has the shape {list(raw.shape)}; {self.ref.name} takes "
+            f"{list(inputs.shape)}, the last axis being {names}{more}"
+        )
+
+
+def _as_floats(window: npt.ArrayLike) -> Floats:
+    try:
+        return np.asarray(window, dtype=np.float32)
+    except (TypeError, ValueError) as exc:
+        raise InputError(f"the window is not an array of numbers ({exc})") from exc
+
+
+def _delegate(delegate: str | DelegateSpec | None) -> DelegateSpec | None:
+    return DelegateSpec(delegate, {}) if isinstance(delegate, str) else delegate
+
+
+def _open(
+    source: Source,
+    backend: str | None,
+    threads: int | None,
+    delegate: DelegateSpec | None,
+    required: bool,
+) -> tuple[Backend, str | None]:
+    """The backend, and why the delegate is not in it, if it was asked for and failed."""
+    if delegate is None or required:
+        return open_backend(source.tflite, backend, threads, delegate), None
+    try:
+        return open_backend(source.tflite, backend, threads, delegate), None
+    except BackendError as exc:
+        opened = open_backend(source.tflite, backend, threads)
+        _log.warning("%s: %s; it runs on the CPU", source.name, exc)
+        return opened, str(exc)
+
+
+def _input_tensor(source: Source, backend: Backend) -> TensorSpec:
+    if len(backend.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in backend.inputs)
+        raise BundleError(
+            f"{source.name}: the model has {len(backend.inputs)} inputs ({names}); edgeml runs "
+            "models with one: join them in the graph, with a split as its first operator"
+        )
+    return backend.inputs[0]
+
+
+def _fit_input(source: Source, backend: Backend, manifest: Manifest) -> None:
+    """Check the input tensor against the preprocessing; set the axes that the file leaves open."""
+    given = backend.inputs[0]
+    pipeline = Pipeline.from_steps(
+        manifest.preprocess, manifest.inputs.shape, manifest.inputs.sample_rate_hz
+    )
+    made = pipeline.output_shape
+    if given.shape in (made, (1, *made)):
+        return
+    wanted = (1, *made) if len(given.shape) == len(made) + 1 else made
+    if len(wanted) == len(given.shape) and all(
+        want == have or axis in given.free
+        for axis, (want, have) in enumerate(zip(wanted, given.shape, strict=True))
+    ):
+        backend.resize([wanted])
+        return
+    raise BundleError(
+        f"{source.name}: preprocessing gives {list(made)} but the model's input "
+        f"{given.name!r} takes {list(given.shape)}"
+    )

@@ -1,0 +1,62 @@
+"""What postprocessing is given: the output tensors, and what is known of them beforehand."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeml.runtime.tensors import Array, Floats, TensorSpec, decoder
+
+Answer = tuple["str | None", float, tuple[float, ...]]
+"""Label, score, outputs: see `edgeml.result.Result`."""
+
+Postprocess = Callable[[Sequence[Array], Floats], Answer]
+"""From the raw outputs and the preprocessed window to an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What is known of a model's outputs before it runs.
+
+    Attributes:
+        tensors: the outputs, in order.
+        final_ops: for each the operator that computes it (see `graph.Graph`).
+        final_slots: for each which of that operator's outputs it is.
+        input_shape: of a preprocessed window.
+    """
+
+    tensors: tuple[TensorSpec, ...]
+    final_ops: tuple[str, ...]
+    final_slots: tuple[int, ...]
+    input_shape: tuple[int, ...]
+
+    @property
+    def input_size(self) -> int:
+        """Elements of a preprocessed window."""
+        return math.prod(self.input_shape)
+
+
+def flat_decoder(tensor: TensorSpec) -> Callable[[Array], Floats]:
+    """From one raw output to its real numbers in one dimension."""
+    decode = decoder(tensor)
+
+    def flat(raw: Array) -> Floats:
+        return decode(raw).ravel()
+
+    return flat
+
+
+def joined_decoder(tensors: Sequence[TensorSpec]) -> Callable[[Sequence[Array]], Floats]:
+    """From all raw outputs to their real numbers in one dimension, one output after the other."""
+    decoders = [flat_decoder(tensor) for tensor in tensors]
+    if len(decoders) == 1:
+        only = decoders[0]
+        return lambda raw: only(raw[0])
+
+    def joined(raw: Sequence[Array]) -> Floats:
+        parts = [decode(array) for decode, array in zip(decoders, raw, strict=True)]
+        result: Floats = np.concatenate(parts)
+        return result
+
+    return joined

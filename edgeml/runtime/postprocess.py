@@ -1,0 +1,146 @@
+"""From a model's output tensors to a label, a score and numbers: one function for each task.
+
+Everything that can be wrong with labels, shapes and options is found while
+loading; what is left for a window is arithmetic on a few numbers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from edgeml.errors import ManifestError, nearest
+from edgeml.jsonread import Fields
+from edgeml.manifest import OutputSpec
+from edgeml.runtime.activations import ACTIVATIONS
+from edgeml.runtime.anomaly import anomaly
+from edgeml.runtime.detection import detection
+from edgeml.runtime.outputs import Answer, Outputs, Postprocess, flat_decoder, joined_decoder
+from edgeml.runtime.tensors import Array, Floats
+
+
+def build(spec: OutputSpec, outputs: Outputs) -> Postprocess:
+    """The function that turns a model's outputs into an answer.
+
+    Args:
+        spec: from the manifest.
+        outputs: what is known of the model's tensors.
+
+    Raises:
+        ManifestError: labels, threshold or options that do not fit the model.
+    """
+    options = Fields(spec.postprocess or {}, "manifest.outputs.postprocess", ManifestError)
+    function = TASKS[spec.task](spec, outputs, options)
+    options.finish()
+    return function
+
+
+def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    values = flat_decoder(outputs.tensors[0])
+    count = outputs.tensors[0].size
+    labels = spec.labels
+    threshold = -np.inf if spec.threshold is None else spec.threshold
+    if count == 1 and len(labels) == 2:
+        squash = _activation(options, outputs, "sigmoid")
+
+        def two(raw: Sequence[Array], _: Floats) -> Answer:
+            p = float(squash(values(raw[0]))[0])
+            i, score = (1, p) if p >= 0.5 else (0, 1 - p)
+            return (labels[i] if score >= threshold else None), score, (1 - p, p)
+
+        return two
+    _check_labels(labels, count)
+    activate = _activation(options, outputs, "softmax")
+
+    def classify(raw: Sequence[Array], _: Floats) -> Answer:
+        scores = activate(values(raw[0]))
+        best = int(scores.argmax())
+        numbers = tuple(scores.tolist())
+        score = numbers[best]
+        return (labels[best] if score >= threshold else None), score, numbers
+
+    return classify
+
+
+def _multilabel(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    values = flat_decoder(outputs.tensors[0])
+    labels = spec.labels
+    _check_labels(labels, outputs.tensors[0].size)
+    activate = _activation(options, outputs, "sigmoid")
+    threshold = 0.5 if spec.threshold is None else spec.threshold
+
+    def classify(raw: Sequence[Array], _: Floats) -> Answer:
+        scores = activate(values(raw[0]))
+        best = int(scores.argmax())
+        numbers = tuple(scores.tolist())
+        score = numbers[best]
+        return (labels[best] if score >= threshold else None), score, numbers
+
+    return classify
+
+
+def active_labels(
+    outputs: Sequence[float], labels: Sequence[str], threshold: float = 0.5
+) -> tuple[str, ...]:
+    """The labels of a multi-label result that reach the threshold, in the manifest's order."""
+    return tuple(label for label, score in zip(labels, outputs, strict=True) if score >= threshold)
+
+
+def _regression(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    values = joined_decoder(outputs.tensors)
+    scale = np.float32(options.number("scale", default=1.0))
+    offset = np.float32(options.number("offset", default=0.0))
+    if spec.labels:
+        _check_labels(spec.labels, sum(tensor.size for tensor in outputs.tensors))
+
+    def regress(raw: Sequence[Array], _: Floats) -> Answer:
+        numbers = tuple((values(raw) * scale + offset).tolist())
+        return None, numbers[0], numbers
+
+    return regress
+
+
+def _embedding(_: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    values = joined_decoder(outputs.tensors)
+    normalise = options.boolean("normalise", default=False)
+
+    def embed(raw: Sequence[Array], _: Floats) -> Answer:
+        vector = values(raw)
+        norm = float(np.sqrt(np.add.reduce(vector * vector)))
+        if normalise and norm > 0:
+            vector = vector / np.float32(norm)
+        return None, norm, tuple(vector.tolist())
+
+    return embed
+
+
+def _activation(options: Fields, outputs: Outputs, default: str) -> Callable[[Floats], Floats]:
+    """What the manifest says, else `default` unless the file's last operator does it already."""
+    name = options.optional_text("activation")
+    if name is None:
+        name = "none" if outputs.final_ops[0] in ("SOFTMAX", "LOGISTIC") else default
+    if name not in ACTIVATIONS:
+        raise ManifestError(
+            f"outputs.postprocess.activation {name!r} is none of "
+            f"{', '.join(ACTIVATIONS)}{nearest(name, ACTIVATIONS)}"
+        )
+    return ACTIVATIONS[name]
+
+
+def _check_labels(labels: Sequence[str], count: int) -> None:
+    if len(labels) != count:
+        raise ManifestError(
+            f"outputs.labels names {len(labels)} labels but the model's output has {count} values"
+        )
+
+
+TASKS: Final[Mapping[str, Callable[[OutputSpec, Outputs, Fields], Postprocess]]] = {
+    "classification": _classification,
+    "multilabel": _multilabel,
+    "regression": _regression,
+    "anomaly": anomaly,
+    "detection": detection,
+    "embedding": _embedding,
+}
+
+__all__ = ["TASKS", "active_labels", "build"]

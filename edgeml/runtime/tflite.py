@@ -1,0 +1,32 @@
+"""The tflite-runtime interpreter: the only one that 32-bit ARM has.
+
+Version 2.14 was built against numpy 1 and fails in strange ways on numpy 2,
+without declaring it, so that is checked here.
+"""
+
+from importlib.metadata import version
+
+import numpy as np
+
+from edgeml.errors import MissingDependencyError
+from edgeml.runtime.backend import DelegateSpec
+from edgeml.runtime.interpreter import InterpreterBackend, open_interpreter
+
+
+def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> InterpreterBackend:
+    """Open a model in tflite-runtime.
+
+    Raises:
+        MissingDependencyError: the numpy beside it is version 2.
+        BackendError: tflite-runtime refuses the model, or the delegate fails.
+    """
+    if int(np.__version__.partition(".")[0]) >= 2:
+        raise MissingDependencyError(
+            f"tflite-runtime needs numpy 1, this is {np.__version__}; "
+            "install it with: pip install 'numpy<2'"
+        )
+    from tflite_runtime import interpreter
+
+    return open_interpreter(
+        "tflite", version("tflite-runtime"), interpreter, tflite, threads, delegate
+    )
