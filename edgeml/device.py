@@ -157,7 +157,7 @@ class Device:
         self._close_model()
 
     def _classify(self, window: Window) -> Result:
-        result = self.model.predict(window.data, window.start_s, window.end_s)
+        result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
         self._progress.results += 1
         if self._delivery is not None:
             self._delivery.put(result)

@@ -29,11 +29,15 @@ class Window(NamedTuple):
         start_s: unix time of the first sample.
         end_s: unix time of the last sample.
         data: float32 (window, channels), the window's own memory.
+        new: how many of its last rows the window before did not have, more than
+            it has rows where the stream was broken; filters that run on across
+            windows go by it. None for a window that stands alone.
     """
 
     start_s: float
     end_s: float
     data: npt.NDArray[np.float32]
+    new: int | None = None
 
 
 @runtime_checkable

@@ -50,6 +50,7 @@ class Windower:
     __slots__ = (
         "_data",
         "_filled",
+        "_fresh",
         "_gap_s",
         "_last_s",
         "_on_nan",
@@ -85,11 +86,13 @@ class Windower:
         self._start = 0
         self._filled = 0
         self._skip = 0
+        self._fresh = True
         self.stats = WindowStats()
 
     def restart(self) -> None:
         """Forget the window under way."""
         self._start = self._filled = self._skip = 0
+        self._fresh = True
         self._last_s = -math.inf
 
     def push(self, sample: Sample) -> Window | None:
@@ -153,8 +156,12 @@ class Windower:
             return None
         start, end = self._start, at + 1
         window = Window(
-            float(self._times[start]), float(self._times[at]), self._data[start:end].copy()
+            float(self._times[start]),
+            float(self._times[at]),
+            self._data[start:end].copy(),
+            self._window + 1 if self._fresh else self._stride,
         )
+        self._fresh = False
         self.stats.windows += 1
         self._advance()
         return window

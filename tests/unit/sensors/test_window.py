@@ -43,6 +43,14 @@ def test_windows_start_every_stride_samples(window: int, stride: int, count: int
         assert w.end_s == (start + window - 1) / 10
 
 
+def test_a_window_says_how_many_of_its_rows_are_new() -> None:
+    windower = Windower(spec(4, 2))
+    windows = push_all(
+        windower, [*(sample(i) for i in range(8)), *(sample(i) for i in range(20, 26))]
+    )
+    assert [w.new for w in windows] == [5, 2, 2, 5, 2]
+
+
 def test_a_window_keeps_its_data_when_later_samples_arrive() -> None:
     windower = Windower(spec(4, 1))
     windows = push_all(windower, [sample(i) for i in range(100)])
