@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -123,7 +124,7 @@ CASES = [
     _series((48, 3, 1), step="reshape", shape=[48, 3, 1]),
     _series((144,), None, step="reshape", shape=[-1]),
     _image((3, 9, 12), step="layout", **{"from": "hwc", "to": "chw"}),
-    _series((48, 3), step="layout", **{"from": "tc", "to": "tc"}),
+    Case(SERIES, {"step": "layout", "from": "tc", "to": "tc"}, SERIES, SERIES_HZ, SERIES_HZ),
 ]
 
 
@@ -135,17 +136,17 @@ def _name(case: Case) -> str:
 every_case = pytest.mark.parametrize("case", CASES, ids=_name)
 
 
-def _windows(case: Case, count: int, seed: int = 5) -> np.ndarray:
+def _windows(case: Case, count: int, seed: int = 5) -> npt.NDArray[np.float32]:
     spread = np.random.default_rng(seed).normal(2.0, 10.0, (count, *case.shape))
     return spread.astype(np.float32)
 
 
-def test_every_step_has_a_case_here():
+def test_every_step_has_a_case_here() -> None:
     assert {case.step["step"] for case in CASES} == set(STEPS)
 
 
 @every_case
-def test_inferred_shape_rate_and_dtype_are_the_real_ones(case):
+def test_inferred_shape_rate_and_dtype_are_the_real_ones(case: Case) -> None:
     pipeline = case.pipeline()
     result = pipeline(_windows(case, 1)[0])
     assert pipeline.output_shape == result.shape == case.gives
@@ -155,19 +156,19 @@ def test_inferred_shape_rate_and_dtype_are_the_real_ones(case):
 
 
 @every_case
-def test_a_batch_is_bit_for_bit_its_windows_one_by_one(case):
+def test_a_batch_is_bit_for_bit_its_windows_one_by_one(case: Case) -> None:
     pipeline, windows = case.pipeline(), _windows(case, 5)
     singles = np.stack([pipeline(window) for window in windows])
     np.testing.assert_array_equal(pipeline.batch(windows), singles)
 
 
 @every_case
-def test_an_empty_batch_gives_an_empty_batch(case):
+def test_an_empty_batch_gives_an_empty_batch(case: Case) -> None:
     assert case.pipeline().batch(_windows(case, 0)).shape == (0, *case.gives)
 
 
 @every_case
-def test_no_call_writes_to_its_input(case):
+def test_no_call_writes_to_its_input(case: Case) -> None:
     # The steps around it own memory of their own to write into, as in a real pipeline.
     around = {"step": "scale", "factor": 1.5, "offset": 0.25}
     pipeline = Pipeline.from_steps([case.step, around], case.shape, case.hz)
@@ -182,7 +183,7 @@ def test_no_call_writes_to_its_input(case):
 
 
 @every_case
-def test_an_intermediate_may_be_overwritten_without_changing_the_result(case):
+def test_an_intermediate_may_be_overwritten_without_changing_the_result(case: Case) -> None:
     """After a step that makes new memory, each step works in place: the numbers stay the same."""
     copied = {"step": "scale", "factor": 1.0, "offset": 1.0}
     window = _windows(case, 1)[0]
@@ -192,7 +193,7 @@ def test_an_intermediate_may_be_overwritten_without_changing_the_result(case):
 
 
 @every_case
-def test_a_result_stays_as_it_was_when_the_next_window_comes(case):
+def test_a_result_stays_as_it_was_when_the_next_window_comes(case: Case) -> None:
     pipeline, windows = case.pipeline(), _windows(case, 2)
     first = pipeline(windows[0], new=1)
     before = first.copy()
@@ -201,7 +202,7 @@ def test_a_result_stays_as_it_was_when_the_next_window_comes(case):
 
 
 @every_case
-def test_the_layout_of_a_window_in_memory_changes_nothing(case):
+def test_the_layout_of_a_window_in_memory_changes_nothing(case: Case) -> None:
     pipeline, window = case.pipeline(), _windows(case, 1)[0]
     turned = np.asfortranarray(window)
     spaced = np.repeat(window, 2, axis=0)[::2]
@@ -211,7 +212,7 @@ def test_the_layout_of_a_window_in_memory_changes_nothing(case):
 
 
 @every_case
-def test_a_step_survives_its_way_through_json(case):
+def test_a_step_survives_its_way_through_json(case: Case) -> None:
     sent = json.loads(json.dumps(case.step, allow_nan=False))
     name = sent.pop("step")
     again = Pipeline.from_steps([PreprocessStep(name, sent)], case.shape, case.hz)
@@ -221,7 +222,7 @@ def test_a_step_survives_its_way_through_json(case):
 
 
 @every_case
-def test_compiling_leaves_the_parameters_alone(case):
+def test_compiling_leaves_the_parameters_alone(case: Case) -> None:
     before = copy.deepcopy(case.step)
     case.pipeline()
     assert case.step == before
@@ -237,7 +238,7 @@ VALUES = st.one_of(
 @every_case
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
-def test_a_finite_window_never_becomes_nan_or_infinite(case, data):
+def test_a_finite_window_never_becomes_nan_or_infinite(case: Case, data: st.DataObject) -> None:
     """Constant, silent and one-sided windows too, where a naive ratio would be 0 / 0."""
     a, b, at = data.draw(VALUES), data.draw(VALUES), data.draw(st.integers(0, case.shape[0]))
     window = np.full(case.shape, a, dtype=np.float32)
@@ -247,7 +248,7 @@ def test_a_finite_window_never_becomes_nan_or_infinite(case, data):
 
 
 @every_case
-def test_a_pipeline_streams_a_recording_as_calls_with_new_do(case):
+def test_a_pipeline_streams_a_recording_as_calls_with_new_do(case: Case) -> None:
     rows, stride = case.shape[0], max(1, case.shape[0] // 3)
     recording = _windows(Case((rows * 3, *case.shape[1:]), {}, ()), 1)[0]
     pipeline = case.pipeline()

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ NAN, INFINITE = float("nan"), float("inf")
 SERIES, IMAGE = (100, 6), (8, 8, 3)
 
 
-def _step(step, **params):
+def _step(step: str, **params: Any) -> dict[str, Any]:
     return {"step": step, **params}
 
 
 # What is wrong, the window's shape, its rate, and what the message must say.
-REFUSED = [
+REFUSED: list[tuple[Any, tuple[int, ...], float | None, str]] = [
     (_step("standardise", mean=0, std=1), SERIES, None, "did you mean 'standardize'"),
     (_step("blur"), SERIES, None, "no step 'blur'"),
     ({"mean": 0}, SERIES, None, "preprocess[0].step is missing"),
@@ -109,37 +110,39 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("step", "shape", "hz", "says"), REFUSED)
-def test_what_is_wrong_with_a_step_is_said_before_the_first_window(step, shape, hz, says):
+def test_what_is_wrong_with_a_step_is_said_before_the_first_window(
+    step: Any, shape: tuple[int, ...], hz: float | None, says: str
+) -> None:
     with pytest.raises(PreprocessError) as caught:
         Pipeline.from_steps([step], shape, hz)
     assert says in str(caught.value)
 
 
-def test_the_table_of_what_is_refused_covers_every_step():
+def test_the_table_of_what_is_refused_covers_every_step() -> None:
     assert {
         step["step"] for step, *_ in REFUSED if isinstance(step, dict) and "step" in step
     } >= set(STEPS)
 
 
-def test_an_error_names_the_place_of_its_step():
+def test_an_error_names_the_place_of_its_step() -> None:
     steps = [_step("clip", low=0), _step("clip", lo=0)]
     with pytest.raises(PreprocessError, match=r"preprocess\[1\] clip"):
         Pipeline.from_steps(steps, SERIES)
 
 
 @pytest.mark.parametrize("shape", [(), (0, 6), (100, -1)])
-def test_a_window_needs_elements(shape):
+def test_a_window_needs_elements(shape: tuple[int, ...]) -> None:
     with pytest.raises(PreprocessError, match="input_shape"):
         Pipeline.from_steps([], shape)
 
 
 @pytest.mark.parametrize("hz", [0.0, -50.0, NAN, INFINITE])
-def test_a_sample_rate_is_a_positive_number(hz):
+def test_a_sample_rate_is_a_positive_number(hz: float) -> None:
     with pytest.raises(PreprocessError, match="rate"):
         Pipeline.from_steps([], SERIES, hz)
 
 
-def test_a_filter_may_not_follow_a_step_that_looks_at_the_whole_window():
+def test_a_filter_may_not_follow_a_step_that_looks_at_the_whole_window() -> None:
     filters = _step("lowpass", cutoff_hz=5)
     for other in (_step("detrend"), _step("normalize"), _step("taper")):
         with pytest.raises(PreprocessError, match="put the filter first"):
@@ -147,18 +150,18 @@ def test_a_filter_may_not_follow_a_step_that_looks_at_the_whole_window():
     Pipeline.from_steps([filters, _step("detrend")], SERIES, 50.0)
 
 
-def test_steps_come_as_manifest_values_or_as_json_objects():
+def test_steps_come_as_manifest_values_or_as_json_objects() -> None:
     as_json = Pipeline.from_steps([_step("scale", factor=2)], SERIES)
     as_values = Pipeline.from_steps([PreprocessStep("scale", {"factor": 2})], SERIES)
     assert as_json.steps == as_values.steps
 
 
-def test_no_steps_give_the_window_itself():
+def test_no_steps_give_the_window_itself() -> None:
     window = np.ones(SERIES, dtype=np.float32)
     assert Pipeline.from_steps([], SERIES)(window) is window
 
 
-def test_other_numbers_become_float32():
+def test_other_numbers_become_float32() -> None:
     pipeline = Pipeline.from_steps([], (2, 2))
     for window in ([[1, 2], [3, 4]], np.array([[1, 2], [3, 4]], dtype=">i2")):
         result = pipeline(window)
@@ -166,7 +169,7 @@ def test_other_numbers_become_float32():
         np.testing.assert_array_equal(result, [[1, 2], [3, 4]])
 
 
-def test_a_big_endian_window_comes_out_in_the_machines_own_order():
+def test_a_big_endian_window_comes_out_in_the_machines_own_order() -> None:
     pipeline = Pipeline.from_steps([], (2,))
     window = np.array([1.5, 2.5], dtype=np.dtype(np.float32).newbyteorder())
     result = pipeline(window)
@@ -175,30 +178,30 @@ def test_a_big_endian_window_comes_out_in_the_machines_own_order():
 
 
 @pytest.mark.parametrize("window", [np.zeros((99, 6)), np.zeros(600), np.zeros((1, 100, 6)), 3.0])
-def test_a_window_of_another_shape_is_refused(window):
+def test_a_window_of_another_shape_is_refused(window: Any) -> None:
     with pytest.raises(InputError, match=r"\[100, 6\]"):
         Pipeline.from_steps([], SERIES)(window)
 
 
 @pytest.mark.parametrize("window", ["walk", [[1, 2], [3]], None, [object()]])
-def test_what_is_no_array_of_numbers_is_refused(window):
+def test_what_is_no_array_of_numbers_is_refused(window: Any) -> None:
     with pytest.raises(InputError):
         Pipeline.from_steps([], (2,))(window)
 
 
 @pytest.mark.parametrize("windows", [np.zeros(SERIES), np.zeros((2, 99, 6)), 0.0])
-def test_a_batch_of_another_shape_is_refused(windows):
+def test_a_batch_of_another_shape_is_refused(windows: Any) -> None:
     with pytest.raises(InputError, match="batch"):
         Pipeline.from_steps([], SERIES).batch(windows)
 
 
-def test_a_large_batch_is_worked_through_in_parts():
+def test_a_large_batch_is_worked_through_in_parts() -> None:
     pipeline = Pipeline.from_steps([_step("normalize")], (1 << 18, 1))
     windows = np.arange(5 << 18, dtype=np.float32).reshape(5, -1, 1)
     np.testing.assert_array_equal(pipeline.batch(windows)[4], pipeline(windows[4]))
 
 
-def test_a_pipelines_steps_follow_one_another_in_shape_and_rate():
+def test_a_pipelines_steps_follow_one_another_in_shape_and_rate() -> None:
     pipeline = Pipeline.from_steps(
         [
             _step("select", channels=[0, 1, 2]),
@@ -228,12 +231,12 @@ def test_a_pipelines_steps_follow_one_another_in_shape_and_rate():
         (0.0, 1, "recording"),
     ],
 )
-def test_a_recording_that_does_not_fit_is_refused(samples, stride, says):
+def test_a_recording_that_does_not_fit_is_refused(samples: Any, stride: int, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Pipeline.from_steps([], SERIES).recording(samples, stride)
 
 
-def test_importing_the_steps_loads_numpy_and_nothing_heavy():
+def test_importing_the_steps_loads_numpy_and_nothing_heavy() -> None:
     code = (
         "import sys, edgeml.preprocess; "
         "heavy = {'scipy', 'tensorflow', 'ai_edge_litert', 'tflite_runtime', 'paho', 'tuf'}; "
