@@ -15,6 +15,9 @@ from edgeml.preprocess.stage import Array, Wide
 SHORT_ROW = 16
 """Weights are spread over rows no longer than this, which would make slow inner loops."""
 
+UNHEARD = 1e-12
+"""Taps that weigh no more than this everywhere are below the last bit of float32, and left out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taps:
@@ -32,20 +35,20 @@ class Taps:
 def weighted_sum(taps: Taps, row: int) -> Callable[[Array], Array]:
     """Compiles taps for arrays (m, size, row) to (m, n, row)."""
     spread = row if row <= SHORT_ROW else 1
-    weights = [
-        np.ascontiguousarray(np.broadcast_to(w[:, None], (len(w), spread)), dtype=np.float32)
-        for w in taps.weight
+    plan = [
+        (index, np.repeat(weight[:, None], spread, axis=1).astype(np.float32))
+        for index, weight in zip(taps.index, taps.weight, strict=True)
+        if np.max(np.abs(weight)) > UNHEARD
     ]
-    plan = list(zip(taps.index, weights, strict=True))
     (first, first_weight), rest = plan[0], plan[1:]
 
     def run(x: Array) -> Array:
-        y: Array = np.take(x, first, axis=1)
+        y: Array = x.take(first, axis=1)
         y *= first_weight
         if rest:
             part = np.empty_like(y)
         for index, weight in rest:
-            np.take(x, index, axis=1, out=part, mode="clip")
+            x.take(index, 1, part, "clip")
             part *= weight
             y += part
         return y

@@ -5,13 +5,16 @@ defined here: it becomes zeros (zscore, minmax), and silence stays silence
 (peak, l2); never NaN.
 """
 
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
 import numpy as np
 
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice
 from edgeml.preprocess.stage import Array, Signal, Stage, Wide, widen
 
-METHODS = ("zscore", "minmax", "peak", "l2")
 SCOPES = ("channel", "window")
 
 
@@ -23,34 +26,51 @@ def normalize(fields: Fields, given: Signal) -> Stage:
     rounded once: minmax and peak have the same bits everywhere, the other two
     depend on the order of a sum and so on numpy, by one unit in the last place.
     """
-    method = choice(fields, "method", METHODS, default="zscore")
+    method = choice(fields, "method", tuple(METHODS), default="zscore")
     scope = choice(fields, "scope", SCOPES, default="channel")
     rank = len(given.shape)
     axes = tuple(range(-rank, 0 if scope == "window" or rank == 1 else -1))
+    count = math.prod(given.shape[: len(axes)])
+    measure = METHODS[method]
 
     def run(x: Array, out: Array | None) -> Array:  # noqa: ARG001
         wide = widen(x)
-        if method in {"zscore", "minmax"}:
-            size = _centre(wide, method, axes)
-        elif method == "peak":
-            size = np.max(np.abs(wide), axes, keepdims=True)
-        else:
-            size = np.sqrt(np.sum(np.square(wide), axes, keepdims=True))
-        np.copyto(size, np.inf, where=size == 0)
+        size = measure(wide, axes, count)
+        size[size == 0] = np.inf
         wide /= size
         return wide.astype(np.float32)
 
     return Stage(given, run)
 
 
-def _centre(wide: Wide, method: str, axes: tuple[int, ...]) -> Wide:
-    """Moves `wide` to its origin in place; gives the size to divide by, 0 where nothing changes."""
-    low = np.min(wide, axes, keepdims=True)
-    span: Wide = np.max(wide, axes, keepdims=True) - low
-    if method == "minmax":
-        wide -= low
-        return span
-    wide -= np.mean(wide, axes, keepdims=True)
-    std: Wide = np.sqrt(np.mean(np.square(wide), axes, keepdims=True))
-    np.copyto(std, 0, where=span == 0)
+def _zscore(wide: Wide, axes: tuple[int, ...], count: int) -> Wide:
+    # The mean of equal float32 values is exact in float64, so what is constant becomes exact zeros.
+    wide -= np.add.reduce(wide, axes, keepdims=True) / count
+    std: Wide = np.sqrt(np.add.reduce(np.square(wide), axes, keepdims=True) / count)
     return std
+
+
+def _minmax(wide: Wide, axes: tuple[int, ...], _: int) -> Wide:
+    low = np.minimum.reduce(wide, axes, keepdims=True)
+    wide -= low
+    span: Wide = np.maximum.reduce(wide, axes, keepdims=True)
+    return span
+
+
+def _peak(wide: Wide, axes: tuple[int, ...], _: int) -> Wide:
+    peak: Wide = np.maximum.reduce(np.abs(wide), axes, keepdims=True)
+    return peak
+
+
+def _l2(wide: Wide, axes: tuple[int, ...], _: int) -> Wide:
+    length: Wide = np.sqrt(np.add.reduce(np.square(wide), axes, keepdims=True))
+    return length
+
+
+METHODS: Final[Mapping[str, Callable[[Wide, tuple[int, ...], int], Wide]]] = {
+    "zscore": _zscore,
+    "minmax": _minmax,
+    "peak": _peak,
+    "l2": _l2,
+}
+"""Each moves the window to its origin in place, and gives the size to divide it by."""

@@ -22,9 +22,9 @@ def detrend(fields: Fields, given: Signal) -> Stage:
 
     def run(x: Array, out: Array | None) -> Array:  # noqa: ARG001
         wide = widen(x)
-        wide -= np.mean(wide, axis, keepdims=True)
+        wide -= np.add.reduce(wide, axis, keepdims=True) / rows
         if method == "linear" and energy > 0:
-            wide -= time * (np.sum(wide * time, axis, keepdims=True) / energy)
+            wide -= time * (np.add.reduce(wide * time, axis, keepdims=True) / energy)
         return wide.astype(np.float32)
 
     return Stage(given, run)

@@ -51,43 +51,56 @@ def statistics(fields: Fields, given: Signal) -> Stage:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """What the features share: the rows (..., n) and, over n, their mean, deviations and extent."""
+    """What features share: the rows (..., n), and over n their mean, deviations and variance.
+
+    The mean of equal float32 values is exact in float64: a constant channel has
+    deviations of exactly zero.
+    """
 
     rows: Wide
     mean: Wide
     deviations: Wide
     variance: Wide
-    low: Wide
-    high: Wide
 
     @classmethod
     def of(cls, rows: Wide) -> "Moments":
         """Of float64 (..., n)."""
-        mean: Wide = np.mean(rows, axis=-1)
-        low, high = np.min(rows, axis=-1), np.max(rows, axis=-1)
+        mean = _mean(rows)
         deviations = rows - mean[..., None]
-        np.copyto(deviations, 0.0, where=(low == high)[..., None])
-        return cls(rows, mean, deviations, np.mean(np.square(deviations), axis=-1), low, high)
+        return cls(rows, mean, deviations, _mean(np.square(deviations)))
 
     def standardised(self, power: int) -> Wide:
         """The mean of a power of (row - mean) / std; 0 for a constant channel."""
         std = np.sqrt(self.variance)
         np.copyto(std, np.inf, where=std == 0)
         score = self.deviations / std[..., None]
-        product = score.copy()
-        for _ in range(power - 1):
+        product = score * score
+        for _ in range(power - 2):
             product *= score
-        moment: Wide = np.mean(product, axis=-1)
-        return moment
+        return _mean(product)
+
+
+def _mean(rows: Wide) -> Wide:
+    mean: Wide = np.add.reduce(rows, -1) / rows.shape[-1]
+    return mean
+
+
+def _min(m: Moments) -> Wide:
+    low: Wide = np.minimum.reduce(m.rows, -1)
+    return low
+
+
+def _max(m: Moments) -> Wide:
+    high: Wide = np.maximum.reduce(m.rows, -1)
+    return high
 
 
 def _rms(m: Moments) -> Wide:
-    root: Wide = np.sqrt(np.mean(np.square(m.rows), axis=-1))
-    return root
+    return np.sqrt(_mean(np.square(m.rows)))
 
 
 def _peak(m: Moments) -> Wide:
-    return np.maximum(-m.low, m.high)
+    return np.maximum(-_min(m), _max(m))
 
 
 def _crest(m: Moments) -> Wide:
@@ -103,15 +116,15 @@ def _kurtosis(m: Moments) -> Wide:
 
 def _zero_crossings(m: Moments) -> Wide:
     below = m.rows < 0
-    crossings: Wide = np.sum(below[..., 1:] != below[..., :-1], axis=-1, dtype=np.float64)
+    crossings: Wide = np.add.reduce(below[..., 1:] != below[..., :-1], -1, dtype=np.float64)
     return crossings
 
 
 FEATURES: Final[Mapping[str, Callable[[Moments], Wide]]] = {
     "mean": lambda m: m.mean,
     "std": lambda m: np.sqrt(m.variance),
-    "min": lambda m: m.low,
-    "max": lambda m: m.high,
+    "min": _min,
+    "max": _max,
     "rms": _rms,
     "peak": _peak,
     "crest": _crest,
