@@ -7,12 +7,14 @@ holds up a window.
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from types import TracebackType
+from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, EdgeMLError, SensorError
 from edgeml.manifest import NAME_PATTERN
+from edgeml.monitor.latency import Latency
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.sample import Sample, Window
@@ -20,7 +22,8 @@ from edgeml.sensors.window import Windower, WindowStats
 from edgeml.sync.delivery import Delivery, DeliveryHealth
 from edgeml.sync.settings import Mqtt
 
-CLOSE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S: Final = 5.0
+HEALTH_EVERY_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,9 @@ class DeviceHealth:
         model: which model it runs.
         windows: what the source and the windower met since `run` began.
         results: results computed since the device was made.
+        p50_us: median time from window to result, in microseconds.
+        p95_us: its 95th percentile.
+        p99_us: its 99th percentile.
         delivery: the outbox and the link; None without `sync`.
     """
 
@@ -39,13 +45,10 @@ class DeviceHealth:
     model: ModelRef
     windows: WindowStats
     results: int
+    p50_us: float
+    p95_us: float
+    p99_us: float
     delivery: DeliveryHealth | None
-
-
-@dataclass(slots=True)
-class _Progress:
-    results: int = 0
-    windows: WindowStats = field(default_factory=WindowStats)
 
 
 class Device:
@@ -84,7 +87,9 @@ class Device:
         self._owns_model = not isinstance(model, Model)
         self.model = model if isinstance(model, Model) else Model.load(model)
         self._on_nan = on_nan
-        self._progress = _Progress()
+        self._windows = WindowStats()
+        self._latency = Latency()
+        self._health_due_s = 0.0
         self._delivery: Delivery | None = None
         try:
             # A policy that does not exist is found here, not at the first window.
@@ -92,6 +97,7 @@ class Device:
             if sync is not None:
                 self._delivery = Delivery(device_id, sync, clock=self._clock)
                 self._delivery.start()
+                self._delivery.set_model(self.model.ref)
         except EdgeMLError:
             self._close_model()
             raise
@@ -122,7 +128,7 @@ class Device:
         """
         _check_channels(source, self.model)
         windower = Windower(self.model.manifest.inputs, on_nan=self._on_nan)
-        self._progress.windows = windower.stats
+        self._windows = windower.stats
         for item in source:
             window = item if isinstance(item, Window) else windower.push(item)
             if window is not None:
@@ -141,8 +147,11 @@ class Device:
         return DeviceHealth(
             device=self.device_id,
             model=self.model.ref,
-            windows=self._progress.windows,
-            results=self._progress.results,
+            windows=self._windows,
+            results=self._latency.count,
+            p50_us=self._latency.percentile_us(50),
+            p95_us=self._latency.percentile_us(95),
+            p99_us=self._latency.percentile_us(99),
             delivery=None if self._delivery is None else self._delivery.health(),
         )
 
@@ -158,10 +167,27 @@ class Device:
 
     def _classify(self, window: Window) -> Result:
         result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
-        self._progress.results += 1
+        self._latency.add(result.pre_us + result.invoke_us + result.post_us)
         if self._delivery is not None:
             self._delivery.put(result)
+            self._note_health(self._delivery)
         return result
+
+    def _note_health(self, delivery: Delivery) -> None:
+        """Refresh what the health topic says of the loop, now and then."""
+        now_s = self._clock.monotonic_s()
+        if now_s < self._health_due_s:
+            return
+        self._health_due_s = now_s + HEALTH_EVERY_S
+        delivery.set_health(
+            {
+                "results": self._latency.count,
+                "p50_us": round(self._latency.percentile_us(50), 1),
+                "p95_us": round(self._latency.percentile_us(95), 1),
+                "p99_us": round(self._latency.percentile_us(99), 1),
+                "windows": asdict(self._windows),
+            }
+        )
 
     def _close_model(self) -> None:
         if self._owns_model:

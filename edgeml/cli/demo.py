@@ -66,8 +66,11 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(summary)
     else:
-        rows = [*summary.items()]
-        rows += [("broker", outcome.broker), ("interpreter", outcome.interpreter)]
+        rows: list[tuple[str, object]] = [
+            *summary.items(),
+            ("broker", outcome.broker),
+            ("interpreter", outcome.interpreter),
+        ]
         print(format_table(("", outcome.model), rows))
         if args.report is not None:
             print(f"\nThe report: {args.report}")

@@ -35,7 +35,10 @@ class _StateLog:
             self._log.state(
                 self._clock.now_s(),
                 TimelinePoint(
-                    time_s, health.results, health.delivery.queue_depth, health.delivery.connected
+                    time_s,
+                    health.results,
+                    health.delivery.pending_rows + health.delivery.waiting_rows,
+                    health.delivery.connected,
                 ),
                 health.delivery.outages,
             )

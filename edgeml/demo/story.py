@@ -19,7 +19,8 @@ from edgeml.bundle import Bundle
 from edgeml.demo.devicelog import DeviceLog, results_in
 from edgeml.demo.outcome import Outcome
 from edgeml.demo.processes import DemoError, child, wait_until
-from edgeml.demo.tally import stored_answers, tally
+from edgeml.demo.stored import stored_answers
+from edgeml.demo.tally import tally
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.sensors.replay import Replay
 
@@ -98,7 +99,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     truth = {s: replay.labels[i % len(replay.labels)] for i, s in enumerate(starts_s)}
     scores = bundle.manifest.quantisation
     return Outcome(
-        tally=tally(log.answers, stored_answers(folder / "store.db", FLEET, DEVICE_ID), truth),
+        tally=tally(log.answers, stored_answers(folder / "store.db", DEVICE_ID), truth),
         timeline=log.timeline,
         killed_at_s=act.killed_s - log.began_s,
         outage_s=act.back_s - act.killed_s,

@@ -98,7 +98,8 @@ class Replay:
         return tuple(start_s + i * step_s for i in range(self._repeat * len(self.recordings)))
 
     def _recording_period_s(self) -> float:
-        return (self.recordings.shape[1] - 1 + PAUSE_PERIODS) / self.sample_rate_hz
+        samples = len(self.recordings[0])
+        return (samples - 1 + PAUSE_PERIODS) / self.sample_rate_hz
 
     def _timed(self, start_s: float) -> Iterator[tuple[float, _Array]]:
         if self._times is not None:
@@ -125,7 +126,7 @@ class Replay:
             )
         if not (math.isfinite(rate) and rate > 0):
             raise ConfigError(f"sample_rate_hz={rate}: a rate is a positive number")
-        return rate
+        return float(rate)
 
     def _read_file(self, path: Path, channels: Sequence[str] | None) -> float | None:
         suffix = path.suffix.lower()
