@@ -24,7 +24,9 @@ def constant(fields: Fields, key: str, signal: Signal, default: float | None = N
         PreprocessError: missing, not numbers, not finite in float32, or of a wrong length.
     """
     raw = fields.value(key)
-    if raw is None or not isinstance(raw, list):
+    if isinstance(raw, np.ndarray):
+        raise PreprocessError(f"{fields.path}.{key} is an array; give the list that JSON holds")
+    if not isinstance(raw, list):
         return _checked(np.float64(fields.number(key, default=default)), fields, key)
     try:
         values = np.array(_numbers(raw), dtype=np.float64)

@@ -175,3 +175,11 @@ def test_a_filter_sees_each_row_once_behind_steps_that_change_channels_and_lose_
     for i, features in enumerate(streamed):
         expected = summary(at_once[30 * i : 30 * i + 79])
         np.testing.assert_allclose(features, expected, rtol=1e-6)
+
+
+def test_a_window_without_a_channel_axis_is_one_channel() -> None:
+    recording = _recording(200)
+    step = {"step": "bandpass", "low_hz": 1, "high_hz": 10}
+    both = _pipeline(100, step).recording(recording, 40)
+    one = Pipeline.from_steps([step], (100,), HZ).recording(recording[:, 1], 40)
+    np.testing.assert_allclose(one, both[..., 1], rtol=2e-7, atol=1e-6)

@@ -38,6 +38,7 @@ REFUSED: list[tuple[Any, tuple[int, ...], float | None, str]] = [
     (_step("standardize", mean=True, std=1), SERIES, None, "should be a number"),
     (_step("standardize", mean="0", std=1), SERIES, None, "should be a number"),
     (_step("standardize", mean=[0, 0, 0, 0, 0, "0"], std=1), SERIES, None, "list of numbers"),
+    (_step("standardize", mean=np.zeros(6), std=1), SERIES, None, "give the list"),
     (_step("scale", factor=1e39), SERIES, None, "not finite in float32"),
     (_step("scale", factor=10**400), SERIES, None, "a number that fits"),
     (_step("scale", offset=[INFINITE] * 6), SERIES, None, "not finite"),
@@ -236,6 +237,7 @@ def test_a_recording_that_does_not_fit_is_refused(samples: Any, stride: int, say
         Pipeline.from_steps([], SERIES).recording(samples, stride)
 
 
+@pytest.mark.workstation  # an emulated machine cannot start another Python
 def test_importing_the_steps_loads_numpy_and_nothing_heavy() -> None:
     code = (
         "import sys, edgeml.preprocess; "
