@@ -1,0 +1,121 @@
+"""Makes the bundle around a chosen .tflite: golden vectors, manifest, and a last look at it."""
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.bundle import Bundle, Golden, pack
+from edgeml.errors import ConversionError
+from edgeml.manifest import PreprocessStep, Quantisation, Requires
+from edgeml.preprocess import Pipeline
+from edgeml.runtime.graph import read_graph
+from edgeml_converters.baseline import Baseline
+from edgeml_converters.inspection import oldest_runtime
+from edgeml_converters.measure import run_tflite
+from edgeml_converters.samples import Samples
+from edgeml_converters.schemes import Scheme
+from edgeml_converters.spec import Spec
+
+Floats = npt.NDArray[np.float32]
+
+GOLDEN_WINDOWS: Final = 8
+MAX_GOLDEN_ELEMENTS: Final = 1 << 20
+
+EXACT_STEPS: Final = frozenset(
+    {"select", "scale", "standardize", "clip", "pad", "crop", "reshape", "layout"}
+)
+"""Steps with one rounding an operation in a fixed order: the same bits on every machine."""
+
+_INEXACT_STEPS: Final = {1: 2.0, 2: 64.0}
+"""Steps of an integer output, by its bytes: what the last bits of a spectrum may move it by."""
+
+_FLOAT_TOLERANCE: Final = {
+    "float32": 1e-4,
+    "float16": 1e-3,
+    "dynamic": 2e-2,
+    "int8": 1e-2,
+    "int16x8": 1e-3,
+}
+"""Of the outputs' largest magnitude: float kernels differ in the last bits between machines, and
+dynamic-range ones in how they round activations."""
+
+
+def golden_windows(samples: Samples, n: int = GOLDEN_WINDOWS) -> Floats:
+    """Raw windows for the self-test: spread over the classes, else over the recording.
+
+    Args:
+        samples: to choose from.
+        n: at most how many.
+    """
+    size = max(int(np.prod(samples.windows.shape[1:])), 1)
+    n = max(1, min(n, len(samples), MAX_GOLDEN_ELEMENTS // size))
+    order = np.arange(len(samples))
+    if samples.labels is not None and samples.labels.ndim == 1:
+        order = np.argsort(samples.labels, kind="stable")
+    chosen = np.linspace(0, len(order) - 1, n).round().astype(np.int64)
+    windows: Floats = samples.windows[order[chosen]]
+    return windows
+
+
+def make_golden(tflite: bytes, scheme: Scheme, spec: Spec, windows: Floats) -> Golden:
+    """The self-test: what this machine's interpreter answers to these windows.
+
+    Int8 outputs behind exact preprocessing must come out the same to the bit on
+    every machine; the rest gets the tolerance that its arithmetic needs.
+    """
+    raw = run_tflite(tflite, pipeline_of(spec).batch(windows)).raw
+    if raw.dtype.kind in "iu":
+        tolerance = 0.0 if is_exact(spec.preprocess) else _INEXACT_STEPS[raw.dtype.itemsize]
+        return Golden(windows, raw, tolerance)
+    largest = max(float(np.abs(raw).max()), 1e-3)
+    return Golden(windows, raw, _FLOAT_TOLERANCE[scheme.name] * largest)
+
+
+def is_exact(steps: tuple[PreprocessStep, ...]) -> bool:
+    """Whether these steps give the same bits on every machine."""
+    return all(step.step in EXACT_STEPS for step in steps)
+
+
+def pipeline_of(spec: Spec) -> Pipeline:
+    """The preprocessing of a spec, compiled."""
+    return Pipeline.from_steps(spec.preprocess, spec.inputs.shape, spec.inputs.sample_rate_hz)
+
+
+def make_bundle(
+    tflite: bytes,
+    spec: Spec,
+    created: str,
+    quantisation: Quantisation,
+    golden: Golden,
+    baseline: Baseline,
+    target: str | None = None,
+) -> bytes:
+    """The bundle's bytes: packed, read back, and its golden test passed on this machine.
+
+    Raises:
+        ConversionError: what was packed does not pass its own self-test.
+    """
+    manifest = replace(
+        spec.manifest(created),
+        quantisation=quantisation,
+        requires=Requires(oldest_runtime(tflite), read_graph(tflite).op_names),
+        target=target,
+    )
+    data = pack(tflite, manifest, golden, baseline.as_json())
+    _check(data, spec)
+    return data
+
+
+def _check(data: bytes, spec: Spec) -> None:
+    bundle = Bundle.from_bytes(data, "the new bundle")
+    if bundle.golden is None:
+        raise ConversionError("the new bundle lost its golden vectors")
+    again = run_tflite(bundle.tflite, pipeline_of(spec).batch(bundle.golden.windows)).raw
+    off = np.abs(again.astype(np.float64) - bundle.golden.outputs.astype(np.float64)).max()
+    if not off <= bundle.golden.tolerance:
+        raise ConversionError(
+            f"the new bundle fails its own golden test by {off:g}: the interpreter answers "
+            "differently from one run to the next on this machine"
+        )

@@ -1,0 +1,216 @@
+"""From a trained model to a bundle, step by step; every decision is another module's.
+
+The source is opened once and saved once. Each scheme is converted from that one
+SavedModel, checked, run in the devices' own interpreter and judged against the
+float model; the one that is chosen is packed with its self-test.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Final
+
+import numpy.typing as npt
+
+from edgeml.errors import ConfigError, ConversionError
+from edgeml.manifest import Quantisation
+from edgeml_converters.baseline import make_baseline
+from edgeml_converters.bundling import golden_windows, make_bundle, make_golden, pipeline_of
+from edgeml_converters.judge import Judge
+from edgeml_converters.metrics import answers, choose_metric
+from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
+from edgeml_converters.samples import Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.schemes import IO_TYPES, SCHEMES, Scheme, find_scheme
+from edgeml_converters.search import attempt, choose, doubt
+from edgeml_converters.sources import FloatModel, open_source
+from edgeml_converters.spec import Spec
+
+DEFAULT_MAX_DROP: Final = 0.01
+UNDATED: Final = "1970-01-01T00:00:00Z"
+Progress = Callable[[int, str], object]
+"""Called with (steps done, what comes next)."""
+
+
+def convert(
+    source: object,
+    calibration: npt.ArrayLike,
+    *,
+    spec: Spec,
+    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None = None,
+    scheme: str = "int8",
+    io: str = "int8",
+    max_drop: float | None = None,
+    metric: str | None = None,
+    target: str | None = None,
+    created: str | None = None,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Quantise a trained model, measure what that costs, and pack the bundle.
+
+    Equal arguments give equal bundles, byte for byte, in another process too.
+
+    Args:
+        source: a Keras model, or the path of a `.keras` or `.h5` file.
+        calibration: (n, *spec.inputs.shape), raw windows in sensor units, from the
+            training data.
+        spec: what the model's file does not say.
+        evaluation: raw windows and their labels (or None) to judge on, held out from
+            training; None judges agreement with the float model on `calibration`.
+        scheme: one of `SCHEMES`, or "auto": the smallest that keeps its score.
+        io: "int8" for integer input and output where the scheme has them, or "float".
+        max_drop: how much score may be lost; None is 0.01 for "auto" and no limit for
+            a scheme that was named.
+        metric: accuracy, f1, auc, mse or agreement; None is what fits the task.
+        target: the name of what it is made for, for the manifest.
+        created: ISO 8601, UTC; None takes SOURCE_DATE_EPOCH, else the source file's
+            own time, else 1970.
+        progress: called before each step.
+
+    Raises:
+        ConfigError: an option that does not exist or does not fit.
+        InputError: windows or labels that do not fit the spec.
+        ConversionError: the model cannot be converted.
+        NoneFitsError: no scheme keeps its score.
+    """
+    started_s = time.monotonic()
+    schemes = _schemes(scheme)
+    limit = _limit(scheme, io, max_drop)
+    steps = _Steps(progress)
+    samples, judged, warnings = _samples(calibration, evaluation, spec)
+    chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
+
+    steps("open the model")
+    model = open_source(source)
+    pipeline = pipeline_of(spec)
+    _check_fit(model, pipeline.output_shape, spec)
+    inputs = pipeline.batch(judged.windows)
+    reference = model.predict(inputs)
+    judge = Judge(spec.outputs, chosen_metric, inputs, reference, judged.labels)
+    prepared = pipeline.batch(samples.windows)
+    with tempfile.TemporaryDirectory(prefix="edgeml-convert-") as name:
+        folder = Path(name)
+        steps("export")
+        model.save(folder)
+        tried = []
+        for one in schemes:
+            steps(one.name)
+            tried.append(attempt(folder, one, io, prepared, inputs, judge))
+    choice = choose(tried, limit, chosen_metric)
+
+    steps("pack the bundle")
+    best = choice.attempt
+    golden = make_golden(best.tflite, best.scheme, spec, golden_windows(judged))
+    said = answers(spec.outputs.task, best.outputs, inputs)
+    bundle = make_bundle(
+        best.tflite,
+        spec,
+        _created(created, source),
+        Quantisation(
+            scheme=best.scheme.name,
+            calibration_digest=samples.digest(),
+            metric=chosen_metric,
+            score_float=best.verdict.score_float,
+            score_quantised=best.verdict.score,
+        ),
+        golden,
+        make_baseline(judged.windows, said, judged.labels, spec.inputs, spec.outputs),
+        target,
+    )
+    unsure = doubt(best.verdict, limit, len(judged))
+    return Conversion(
+        chosen=choice.chosen,
+        verdict=best.verdict,
+        candidates=choice.candidates,
+        bundle=bundle,
+        tflite=best.tflite,
+        metric=chosen_metric,
+        warnings=warnings if unsure is None else (*warnings, unsure),
+        seconds=time.monotonic() - started_s,
+    )
+
+
+def step_count(scheme: str) -> int:
+    """How many steps `progress` will be called for."""
+    return len(_schemes(scheme)) + 3
+
+
+def _schemes(scheme: str) -> tuple[Scheme, ...]:
+    return tuple(SCHEMES.values()) if scheme == "auto" else (find_scheme(scheme),)
+
+
+def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
+    if io not in IO_TYPES:
+        raise ConfigError(f"io {io!r} is none of {', '.join(IO_TYPES)}")
+    if max_drop is None:
+        return DEFAULT_MAX_DROP if scheme == "auto" else None
+    if not max_drop >= 0:
+        raise ConfigError(f"max_drop is {max_drop}; it should be 0 or more")
+    return max_drop
+
+
+def _samples(
+    calibration: npt.ArrayLike,
+    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None,
+    spec: Spec,
+) -> tuple[Samples, Samples, tuple[str, ...]]:
+    """The windows to calibrate with, those to judge on, and what is poor about the former."""
+    samples = Samples(check_windows(calibration, spec.inputs, "calibration"))
+    warnings = warnings_about(samples.windows, spec.inputs, "calibration")
+    if evaluation is None:
+        return samples, samples, warnings
+    windows = check_windows(evaluation[0], spec.inputs, "evaluation")
+    labels = evaluation[1]
+    if labels is None:
+        return samples, Samples(windows), warnings
+    checked = check_labels(labels, spec.outputs, len(windows), "evaluation")
+    return samples, Samples(windows, checked), warnings
+
+
+def _check_fit(model: FloatModel, prepared: tuple[int, ...], spec: Spec) -> None:
+    if prepared != model.input_shape:
+        raise ConversionError(
+            f"the spec's preprocessing turns a window of {list(spec.inputs.shape)} into "
+            f"{list(prepared)}, but the model takes {list(model.input_shape)}"
+        )
+    labels = spec.outputs.labels
+    outputs = model.output_shape
+    if spec.outputs.task in ("classification", "multilabel") and outputs[-1:] != (len(labels),):
+        raise ConversionError(
+            f"the spec names {len(labels)} labels ({', '.join(labels)}), but the model's output is "
+            f"{list(outputs)}"
+        )
+
+
+def _created(created: str | None, source: object) -> str:
+    """When the model was made, without asking the clock: the same inputs give the same bytes."""
+    if created is not None:
+        return created
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None:
+        if not epoch.isdecimal():
+            raise ConfigError(f"SOURCE_DATE_EPOCH is {epoch!r}; it should be whole seconds")
+        seconds = int(epoch)
+    elif isinstance(source, (str, os.PathLike)):
+        seconds = int(Path(source).stat().st_mtime)
+    else:
+        return UNDATED
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class _Steps:
+    """Counts the steps for the caller's progress bar."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def __call__(self, what: str) -> None:
+        if self._progress is not None:
+            self._progress(self._done, what)
+        self._done += 1
+
+
+__all__ = ["Candidate", "Conversion", "NoneFitsError", "convert"]

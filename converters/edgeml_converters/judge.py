@@ -1,0 +1,111 @@
+"""Judges one .tflite against the float model, on the same windows, by the task's metric."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.manifest import OutputSpec
+from edgeml_converters.interval import paired_bootstrap, paired_shares
+from edgeml_converters.metrics import METRICS, agreement, answers
+
+Floats = npt.NDArray[np.float32]
+Wide = npt.NDArray[np.float64]
+
+TINY: Final = 1e-300
+"""Keeps a relative drop finite where the float model makes no error at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a model compares with the float one.
+
+    Attributes:
+        score: by the metric.
+        score_float: the float model's.
+        drop: how much worse, positive is worse; relative where the metric is unbounded.
+        drop_low: lower end of its 95 % interval.
+        drop_high: upper end of it.
+        rmse: over all outputs, dequantised, against the float model's.
+        agreement: with the float model, 0 to 1.
+    """
+
+    score: float
+    score_float: float
+    drop: float
+    drop_low: float
+    drop_high: float
+    rmse: float
+    agreement: float
+
+
+class Judge:
+    """The float model's answers on the evaluation windows, and the metric to compare by."""
+
+    def __init__(
+        self,
+        outputs: OutputSpec,
+        metric: str,
+        inputs: Floats,
+        reference: Floats,
+        truth: npt.NDArray[Any] | None,
+    ) -> None:
+        """Take the reference.
+
+        Args:
+            outputs: the task.
+            metric: one of `METRICS`, or "agreement".
+            inputs: (n, *model input), preprocessed.
+            reference: (n, *model output), of the float model on them.
+            truth: (n,) as `samples.check_labels` gives them; None only for "agreement".
+        """
+        self.metric = metric
+        self._outputs = outputs
+        self._inputs = inputs
+        self._reference = reference
+        self._truth = truth
+        self.reference_answers = answers(outputs.task, reference, inputs)
+
+    def judge(self, made: Floats) -> Verdict:
+        """Compare outputs, (n, *model output), dequantised."""
+        task, threshold = self._outputs.task, self._outputs.threshold
+        ours = answers(task, made, self._inputs)
+        agreeing = agreement(task, ours, self.reference_answers, threshold)
+        score, score_float, drop, (low, high) = self._compare(ours, agreeing)
+        difference = made.astype(np.float64) - self._reference
+        return Verdict(
+            score=score,
+            score_float=score_float,
+            drop=drop,
+            drop_low=low,
+            drop_high=high,
+            rmse=float(np.sqrt(np.mean(difference**2))),
+            agreement=float(agreeing.mean()),
+        )
+
+    def _compare(
+        self, ours: Wide, agreeing: Wide
+    ) -> tuple[float, float, float, tuple[float, float]]:
+        if self.metric == "agreement" or self._truth is None:
+            score = float(agreeing.mean())
+            if set(np.unique(agreeing)) <= {0.0, 1.0}:
+                interval = paired_shares(np.ones(len(agreeing), bool), agreeing == 1)
+            else:
+                interval = paired_bootstrap(lambda i: 1 - float(agreeing[i].mean()), len(agreeing))
+            return score, 1.0, 1 - score, interval
+        theirs, truth = self.reference_answers, self._truth
+        metric = METRICS[self.metric]
+        sign = 1.0 if metric.higher_is_better else -1.0
+
+        def drop_of(rows: npt.NDArray[np.int64] | slice) -> float:
+            before = metric.function(theirs[rows], truth[rows])
+            drop = sign * (before - metric.function(ours[rows], truth[rows]))
+            return drop / max(abs(before), TINY) if metric.relative else drop
+
+        if self.metric == "accuracy":
+            interval = paired_shares(theirs.argmax(1) == truth, ours.argmax(1) == truth)
+        else:
+            interval = paired_bootstrap(drop_of, len(truth))
+        score, before = metric.function(ours, truth), metric.function(theirs, truth)
+        return score, before, drop_of(slice(None)), interval
