@@ -1,6 +1,7 @@
 """What a model said about one window, and which model said it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,9 +13,11 @@ class ModelRef:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """One window's answer.
+
+    A named tuple and not a frozen dataclass, because one is made for every
+    window: 0.3 µs where a frozen dataclass of nine fields takes 1.0 µs.
 
     Attributes:
         model: the model that gave it.

@@ -22,6 +22,24 @@ from edgeml.runtime.tensors import Array, TensorSpec
 ENVIRONMENT: Final = "EDGEML_BACKEND"
 
 
+class Run(Protocol):
+    """Computes."""
+
+    def __call__(self, x: Array | None = None) -> Sequence[Array]:
+        """Set the input, compute, copy the outputs.
+
+        Args:
+            x: of the input's shape and dtype; None where its `view` was written to.
+
+        Returns:
+            A copy of each output.
+
+        Raises:
+            BackendError: the interpreter failed.
+        """
+        ...
+
+
 class Backend(Protocol):
     """A model opened in an interpreter.
 
@@ -32,7 +50,7 @@ class Backend(Protocol):
         version: of the package behind it.
         threads: that it computes with.
         delegate: the delegate in use, by name; None for the interpreter's own kernels.
-        inputs: the tensors that `run` takes, in order.
+        input: the tensor that `run` takes.
         outputs: the tensors that `run` gives, in order.
     """
 
@@ -40,33 +58,24 @@ class Backend(Protocol):
     version: str
     threads: int
     delegate: str | None
-    inputs: tuple[TensorSpec, ...]
+    input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
-    def view(self, i: int) -> Array:
-        """The memory of input `i`. Drop it before the next call of any method."""
+    @property
+    def view(self) -> Callable[[], Array]:
+        """Gives the memory of the input. Drop it before the next call of anything."""
         ...
 
-    def run(self, values: Sequence[Array | None]) -> tuple[Array, ...]:
-        """Compute.
-
-        Args:
-            values: for each input an array of its shape and dtype, or None where
-                its `view` was written to.
-
-        Returns:
-            A copy of each output.
-
-        Raises:
-            BackendError: the interpreter failed.
-        """
+    @property
+    def run(self) -> Run:
+        """See `Run`."""
         ...
 
-    def resize(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Give the inputs other shapes; `inputs` and `outputs` say what came of it.
+    def resize(self, shape: tuple[int, ...]) -> None:
+        """Give the input another shape; `input` and `outputs` say what came of it.
 
         Raises:
-            BackendError: the model does not work with them.
+            BackendError: the model does not work with it.
         """
         ...
 

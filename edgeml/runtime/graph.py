@@ -51,7 +51,9 @@ class Graph:
         final_ops: for each output the operator that computes it, behind those
             that only move numbers; "" where it is an input or a constant.
         final_slots: for each output, which of that operator's outputs it is.
-        variables: whether tensors keep what they hold from one run to the next.
+        variables: whether tensors keep what they hold from one run to the next, as an
+            LSTM's state does.
+        streams: whether that is meant to run on across windows, as SVDF is made for.
         state: whether operators keep a state of their own across runs.
     """
 
@@ -62,6 +64,7 @@ class Graph:
     final_ops: tuple[str, ...]
     final_slots: tuple[int, ...]
     variables: bool
+    streams: bool
     state: bool
 
     @property
@@ -107,6 +110,7 @@ def read_graph(tflite: bytes, where: str = "model") -> Graph:
         final_ops=tuple(name for name, _ in final),
         final_slots=tuple(slot for _, slot in final),
         variables=any(tensor.number(_TENSOR_VARIABLE, "B") for tensor in tensors),
+        streams="SVDF" in operators,
         state=not STATEFUL_OPS.isdisjoint(operators),
     )
 

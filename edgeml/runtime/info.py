@@ -25,7 +25,7 @@ class ModelInfo:
         delegate: in use; None for none.
         delegate_error: why the delegate asked for is not in use; None where it is.
         operators: the distinct operators of the graph.
-        inputs: name, shape, dtype, scale and zero point of each.
+        input: its name, shape, dtype, scale and zero point.
         outputs: the same of each output.
         load_ms: what reading and opening took.
     """
@@ -42,7 +42,7 @@ class ModelInfo:
     delegate: str | None
     delegate_error: str | None
     operators: tuple[str, ...]
-    inputs: tuple[dict[str, Any], ...]
+    input: dict[str, Any]
     outputs: tuple[dict[str, Any], ...]
     load_ms: float
 
@@ -69,7 +69,7 @@ class ModelInfo:
             delegate=backend.delegate,
             delegate_error=delegate_error,
             operators=source.graph.op_names,
-            inputs=tuple(tensor.as_dict() for tensor in backend.inputs),
+            input=backend.input.as_dict(),
             outputs=tuple(tensor.as_dict() for tensor in backend.outputs),
             load_ms=load_ms,
         )

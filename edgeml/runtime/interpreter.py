@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgeml.errors import BackendError
-from edgeml.runtime.backend import DelegateSpec, backend_error
+from edgeml.runtime.backend import DelegateSpec, Run, backend_error
 from edgeml.runtime.quiet import quiet_native_log
 from edgeml.runtime.tensors import Array, TensorSpec, spec_from_details
 
@@ -21,19 +21,16 @@ class InterpreterBackend:
     """A model opened in an interpreter of the TFLite family: see `backend.Backend`."""
 
     __slots__ = (
-        "_get",
-        "_indices",
+        "_index",
         "_interpreter",
-        "_invoke",
-        "_out",
-        "_set",
-        "_views",
         "delegate",
-        "inputs",
+        "input",
         "name",
         "outputs",
+        "run",
         "threads",
         "version",
+        "view",
     )
 
     def __init__(
@@ -50,50 +47,33 @@ class InterpreterBackend:
         self.threads = threads
         self.delegate = delegate
         self._interpreter = interpreter
-        self._set: Callable[[int, Array], None] = interpreter.set_tensor
-        self._get: Callable[[int], Array] = interpreter.get_tensor
-        self._invoke: Callable[[], None] = interpreter.invoke
-        self.inputs: tuple[TensorSpec, ...] = ()
-        self.outputs: tuple[TensorSpec, ...] = ()
-        self._look_up()
+        self.input, self.outputs = self._look_up()
+        self._index = self.input.index
+        self.view: Callable[[], Array] = interpreter.tensor(self._index)
+        self.run = _runner(interpreter, self._index, [spec.index for spec in self.outputs])
 
-    def _look_up(self) -> None:
-        self.inputs = tuple(map(spec_from_details, self._interpreter.get_input_details()))
-        self.outputs = tuple(map(spec_from_details, self._interpreter.get_output_details()))
-        if not self.inputs or not self.outputs:
-            raise BackendError("the model has no inputs or no outputs")
-        self._indices = tuple(spec.index for spec in self.inputs)
-        self._views = tuple(self._interpreter.tensor(index) for index in self._indices)
-        self._out = tuple(spec.index for spec in self.outputs)
+    def _look_up(self) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
+        inputs = tuple(map(spec_from_details, self._interpreter.get_input_details()))
+        outputs = tuple(map(spec_from_details, self._interpreter.get_output_details()))
+        if len(inputs) != 1:
+            names = ", ".join(spec.name for spec in inputs)
+            raise BackendError(
+                f"the model has {len(inputs)} inputs ({names}); edgeml runs models with one: "
+                "join them in the graph, with a split as its first operator"
+            )
+        if not outputs:
+            raise BackendError("the model has no output")
+        return inputs[0], outputs
 
-    def view(self, i: int) -> Array:
-        """The memory of input `i`. Drop it before the next call of any method."""
-        array: Array = self._views[i]()
-        return array
-
-    def run(self, values: Sequence[Array | None]) -> tuple[Array, ...]:
-        """Set the inputs, compute, and copy the outputs."""
+    def resize(self, shape: tuple[int, ...]) -> None:
+        """Give the input another shape."""
         try:
-            for index, value in zip(self._indices, values, strict=True):
-                if value is not None:
-                    self._set(index, value)
-            self._invoke()
-            if len(self._out) == 1:
-                return (self._get(self._out[0]),)
-            return tuple(map(self._get, self._out))
-        except (ValueError, RuntimeError) as exc:
-            raise backend_error("the interpreter failed while running the model", exc) from exc
-
-    def resize(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Give the inputs other shapes."""
-        try:
-            for index, shape in zip(self._indices, shapes, strict=True):
-                self._interpreter.resize_tensor_input(index, shape)
+            self._interpreter.resize_tensor_input(self._index, shape)
             with quiet_native_log():
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as exc:
-            raise backend_error(f"the model does not take inputs of {shapes}", exc) from exc
-        self._look_up()
+            raise backend_error(f"the model does not take an input of {list(shape)}", exc) from exc
+        self.input, self.outputs = self._look_up()
 
     def reset_variables(self) -> None:
         """Set the model's own variables back to zero."""
@@ -101,6 +81,29 @@ class InterpreterBackend:
             self._interpreter.reset_all_variables()
         except (ValueError, RuntimeError) as exc:
             raise backend_error("the model's variables cannot be reset", exc) from exc
+
+
+def _runner(interpreter: Any, given: int, outputs: Sequence[int]) -> Run:
+    """The protocol's `run`, with the interpreter's methods in local variables."""
+    set_tensor, invoke, get_tensor = (
+        interpreter.set_tensor,
+        interpreter.invoke,
+        interpreter.get_tensor,
+    )
+    only = outputs[0] if len(outputs) == 1 else None
+
+    def run(x: Array | None = None) -> Sequence[Array]:
+        try:
+            if x is not None:
+                set_tensor(given, x)
+            invoke()
+            if only is not None:
+                return (get_tensor(only),)
+            return [get_tensor(index) for index in outputs]
+        except (ValueError, RuntimeError) as exc:
+            raise backend_error("the interpreter failed while running the model", exc) from exc
+
+    return run
 
 
 def open_interpreter(

@@ -19,19 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.bundle import Bundle
-from edgeml.errors import BackendError, BundleError, InputError
+from edgeml.errors import BackendError, BundleError
 from edgeml.manifest import Manifest
-from edgeml.preprocess import Pipeline
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
+from edgeml.runtime.compute import feeder, pipeline_of, preparer
 from edgeml.runtime.info import ModelInfo
 from edgeml.runtime.outputs import Outputs
 from edgeml.runtime.postprocess import build
 from edgeml.runtime.source import Source, manifest_for, read_source
-from edgeml.runtime.tensors import Array, Floats, TensorSpec, check_finite, encoder
+from edgeml.runtime.tensors import Array, Floats
 
 _log = logging.getLogger(__name__)
-_FLOAT32: Final = np.dtype(np.float32)
 _US: Final = 1e6
 
 
@@ -42,35 +41,35 @@ class Model:
         manifest: of the bundle; for a plain .tflite one that its tensors suggest.
         info: what was loaded, and how it runs.
         ref: name, version and digest, as results carry them.
+        input_spec: the tensor that a preprocessed window goes into.
+        output_specs: the tensors that `run_raw` gives.
     """
 
     def __init__(
         self, source: Source, backend: Backend, info: ModelInfo, manifest: Manifest
     ) -> None:
         """From an open backend; use `load`."""
-        given = backend.inputs[0]
-        self.manifest = manifest
-        self.info = info
-        self.ref = ModelRef(manifest.name, manifest.version, source.sha256)
-        self._tflite = source.tflite
-        self._variables = source.graph.variables
-        self._lock = threading.Lock()
-        self._backend: Backend | None = backend
-        self._pipeline = Pipeline.from_steps(
-            manifest.preprocess, manifest.inputs.shape, manifest.inputs.sample_rate_hz
-        )
-        self._identity = not manifest.preprocess
-        self._shape = given.shape
-        self._direct = given.dtype == _FLOAT32
-        self._encode = encoder(given, given.shape)
-        self._none: tuple[Array | None] = (None,)
+        given = backend.input
+        pipeline = pipeline_of(manifest)
         outputs = Outputs(
             backend.outputs,
             source.graph.final_ops,
             source.graph.final_slots,
-            self._pipeline.output_shape,
+            pipeline.output_shape,
         )
+        self.manifest = manifest
+        self.info = info
+        self.ref = ModelRef(manifest.name, manifest.version, source.sha256)
+        self.input_spec = given
+        self.output_specs = backend.outputs
+        self._tflite = source.tflite
+        self._lock = threading.Lock()
+        self._backend: Backend | None = backend
+        self._prepare = preparer(manifest.name, manifest.inputs, pipeline, given.shape)
+        self._feed = feeder(backend)
         self._answer = build(manifest.outputs, outputs)
+        self._variables = source.graph.variables
+        self._streams = source.graph.streams
 
     @classmethod
     def load(
@@ -103,8 +102,7 @@ class Model:
         start = time.monotonic()
         read = read_source(source)
         opened, failure = _open(read, backend, threads, _delegate(delegate), require_delegate)
-        given = _input_tensor(read, opened)
-        manifest = read.manifest or manifest_for(read, given, opened.outputs)
+        manifest = read.manifest or manifest_for(read, opened.input, opened.outputs)
         _fit_input(read, opened, manifest)
         info = ModelInfo.of(read, manifest, opened, failure, (time.monotonic() - start) * 1e3)
         return cls(read, opened, info, manifest)
@@ -122,21 +120,22 @@ class Model:
             window: float32 of `manifest.inputs.shape`, in the sensor's units.
             start_s: unix time of the window's first sample.
             end_s: unix time of its last sample.
-            new: how many of its last rows the window before did not have, for
-                filters that run on across windows; None for a window by itself.
+            new: how many of its last rows the window before did not have, for filters
+                and operators that run on across windows; None for a window by itself.
 
         Raises:
             InputError: another shape, no numbers, NaN or infinity.
             BackendError: the interpreter failed, or the model is closed.
         """
-        answer = self._answer
         with self._lock:
             t0 = perf_counter()
             x = self._prepare(window, new)
             t1 = perf_counter()
-            raw = self._run(x)
+            if self._variables:
+                self._reset_variables(new)
+            raw = self._feed(x)
             t2 = perf_counter()
-            label, score, numbers = answer(raw, x)
+            label, score, numbers = self._answer(raw, x)
             t3 = perf_counter()
         return Result(
             self.ref, start_s, end_s, label, score, numbers,
@@ -190,7 +189,7 @@ class Model:
         Raises:
             BackendError: the interpreter failed, or the model is closed.
         """
-        zeros = np.zeros(self._shape, np.float32)
+        zeros = np.zeros(self.input_spec.shape, np.float32)
         took = 0.0
         with self._lock:
             for _ in range(max(1, runs)):
@@ -203,6 +202,7 @@ class Model:
         """Give the interpreter's memory back, after a prediction under way. May be repeated."""
         with self._lock:
             self._backend = None
+            self._feed = self._closed
 
     def __enter__(self) -> "Model":
         return self
@@ -213,49 +213,17 @@ class Model:
     def __repr__(self) -> str:
         return f"Model({self.ref.name!r} version {self.ref.version}, {self.ref.digest[:12]})"
 
-    def _prepare(self, window: npt.ArrayLike, new: int | None) -> Floats:
-        """The window preprocessed, in the input tensor's shape."""
-        if type(window) is np.ndarray and window.dtype is _FLOAT32:
-            raw: Floats = window
-        else:
-            raw = _as_floats(window)
-        if raw.shape != self.manifest.inputs.shape:
-            raise self._wrong_shape(raw)
-        check_finite(raw, "the window")
-        if self._identity:
-            return raw.reshape(self._shape)
-        x = self._pipeline(raw, new)
-        check_finite(x, "the preprocessed window")
-        return x.reshape(self._shape)
+    def _run(self, x: Floats) -> Sequence[Array]:
+        self._reset_variables(None)
+        return self._feed(x)
 
-    def _run(self, x: Floats) -> tuple[Array, ...]:
-        backend = self._backend
-        if backend is None:
-            raise BackendError(f"{self!r} is closed; load it again")
-        if self._variables:
-            backend.reset_variables()
-        if self._direct:
-            return backend.run((x,))
-        self._encode(x, backend.view(0))
-        return backend.run(self._none)
+    def _reset_variables(self, new: int | None) -> None:
+        """A window by itself must not depend on the one before."""
+        if self._variables and self._backend and (new is None or not self._streams):
+            self._backend.reset_variables()
 
-    def _wrong_shape(self, raw: Floats) -> InputError:
-        inputs = self.manifest.inputs
-        names = ", ".join(
-            f"{c.name} in {c.unit}" if c.unit else c.name for c in inputs.channels[:8]
-        )
-        more = ", …" if len(inputs.channels) > 8 else ""
-        return InputError(
-            f"the window has the shape {list(raw.shape)}; {self.ref.name} takes "
-            f"{list(inputs.shape)}, the last axis being {names}{more}"
-        )
-
-
-def _as_floats(window: npt.ArrayLike) -> Floats:
-    try:
-        return np.asarray(window, dtype=np.float32)
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"the window is not an array of numbers ({exc})") from exc
+    def _closed(self, _: Floats) -> Sequence[Array]:
+        raise BackendError(f"{self!r} is closed; load it again")
 
 
 def _delegate(delegate: str | DelegateSpec | None) -> DelegateSpec | None:
@@ -280,23 +248,10 @@ def _open(
         return opened, str(exc)
 
 
-def _input_tensor(source: Source, backend: Backend) -> TensorSpec:
-    if len(backend.inputs) != 1:
-        names = ", ".join(tensor.name for tensor in backend.inputs)
-        raise BundleError(
-            f"{source.name}: the model has {len(backend.inputs)} inputs ({names}); edgeml runs "
-            "models with one: join them in the graph, with a split as its first operator"
-        )
-    return backend.inputs[0]
-
-
 def _fit_input(source: Source, backend: Backend, manifest: Manifest) -> None:
     """Check the input tensor against the preprocessing; set the axes that the file leaves open."""
-    given = backend.inputs[0]
-    pipeline = Pipeline.from_steps(
-        manifest.preprocess, manifest.inputs.shape, manifest.inputs.sample_rate_hz
-    )
-    made = pipeline.output_shape
+    given = backend.input
+    made = pipeline_of(manifest).output_shape
     if given.shape in (made, (1, *made)):
         return
     wanted = (1, *made) if len(given.shape) == len(made) + 1 else made
@@ -304,7 +259,7 @@ def _fit_input(source: Source, backend: Backend, manifest: Manifest) -> None:
         want == have or axis in given.free
         for axis, (want, have) in enumerate(zip(wanted, given.shape, strict=True))
     ):
-        backend.resize([wanted])
+        backend.resize(wanted)
         return
     raise BundleError(
         f"{source.name}: preprocessing gives {list(made)} but the model's input "

@@ -4,6 +4,7 @@ Everything that can be wrong with labels, shapes and options is found while
 loading; what is left for a window is arithmetic on a few numbers.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -12,10 +13,17 @@ import numpy as np
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.activations import ACTIVATIONS
+from edgeml.runtime.activations import ACTIVATIONS, unchanged
 from edgeml.runtime.anomaly import anomaly
 from edgeml.runtime.detection import detection
-from edgeml.runtime.outputs import Answer, Outputs, Postprocess, flat_decoder, joined_decoder
+from edgeml.runtime.outputs import (
+    Answer,
+    Outputs,
+    Postprocess,
+    flat_decoder,
+    joined_decoder,
+    number_decoder,
+)
 from edgeml.runtime.tensors import Array, Floats
 
 
@@ -36,47 +44,52 @@ def build(spec: OutputSpec, outputs: Outputs) -> Postprocess:
 
 
 def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
-    values = flat_decoder(outputs.tensors[0])
     count = outputs.tensors[0].size
     labels = spec.labels
     threshold = -np.inf if spec.threshold is None else spec.threshold
     if count == 1 and len(labels) == 2:
-        squash = _activation(options, outputs, "sigmoid")
+        scores = _scores(outputs, options, "sigmoid")
 
         def two(raw: Sequence[Array], _: Floats) -> Answer:
-            p = float(squash(values(raw[0]))[0])
+            (p,) = scores(raw[0])
             i, score = (1, p) if p >= 0.5 else (0, 1 - p)
             return (labels[i] if score >= threshold else None), score, (1 - p, p)
 
         return two
     _check_labels(labels, count)
-    activate = _activation(options, outputs, "softmax")
-
-    def classify(raw: Sequence[Array], _: Floats) -> Answer:
-        scores = activate(values(raw[0]))
-        best = int(scores.argmax())
-        numbers = tuple(scores.tolist())
-        score = numbers[best]
-        return (labels[best] if score >= threshold else None), score, numbers
-
-    return classify
+    return _choice(labels, threshold, _scores(outputs, options, "softmax"))
 
 
 def _multilabel(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
-    values = flat_decoder(outputs.tensors[0])
-    labels = spec.labels
-    _check_labels(labels, outputs.tensors[0].size)
-    activate = _activation(options, outputs, "sigmoid")
+    _check_labels(spec.labels, outputs.tensors[0].size)
     threshold = 0.5 if spec.threshold is None else spec.threshold
+    return _choice(spec.labels, threshold, _scores(outputs, options, "sigmoid"))
 
-    def classify(raw: Sequence[Array], _: Floats) -> Answer:
-        scores = activate(values(raw[0]))
-        best = int(scores.argmax())
-        numbers = tuple(scores.tolist())
-        score = numbers[best]
-        return (labels[best] if score >= threshold else None), score, numbers
 
-    return classify
+def _scores(
+    outputs: Outputs, options: Fields, default: str
+) -> Callable[[Array], tuple[float, ...]]:
+    activate = _activation(options, outputs, default)
+    if activate is unchanged:
+        return number_decoder(outputs.tensors[0])
+    values = flat_decoder(outputs.tensors[0])
+    return lambda raw: tuple(activate(values(raw)).tolist())
+
+
+def _choice(
+    labels: Sequence[str], threshold: float, scores: Callable[[Array], tuple[float, ...]]
+) -> Postprocess:
+    """The best label, if it reaches the threshold; none and NaN where any score is NaN."""
+
+    def choose(raw: Sequence[Array], _: Floats) -> Answer:
+        numbers = scores(raw[0])
+        score = max(numbers)
+        if math.isnan(sum(numbers)):
+            return None, math.nan, numbers
+        label = labels[numbers.index(score)] if score >= threshold else None
+        return label, score, numbers
+
+    return choose
 
 
 def active_labels(
@@ -106,7 +119,7 @@ def _embedding(_: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
 
     def embed(raw: Sequence[Array], _: Floats) -> Answer:
         vector = values(raw)
-        norm = float(np.sqrt(np.add.reduce(vector * vector)))
+        norm = math.sqrt(vector.dot(vector))
         if normalise and norm > 0:
             vector = vector / np.float32(norm)
         return None, norm, tuple(vector.tolist())

@@ -13,13 +13,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.errors import BackendError, InputError
+from edgeml.errors import BackendError
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-_DOT_LIMIT: Final = 8192
-"""Above it OpenBLAS may start threads for a dot product, and they spin after it."""
+_WRITTEN_OUT: Final = 2048
+"""Up to this many elements a scale is written out for each of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,25 +131,42 @@ def encoder(spec: TensorSpec, shape: Sequence[int]) -> Callable[[Floats, Array],
         return convert
     limits = np.iinfo(spec.dtype)
     scale, zero_point = spec.along_axis()
-    # Integers beyond 2**24 are not all float32 numbers: int32 tensors are computed in float64.
+    # Beyond 2**24 not every integer is a float32: wide tensors are computed in float64.
     wide = np.float64 if limits.bits > 16 else np.float32
-    low, high = np.array(limits.min, wide), np.array(limits.max, wide)
+    high = np.array(limits.max, wide)
     if limits.bits > 32:
         high = np.nextafter(high, np.array(0, wide))
-    scratch = np.empty(tuple(shape), wide)
-    factor = (1 / scale).astype(wide) if scale.size and spec.quantised else np.array(1, wide)
+    factor = (1 / scale).astype(wide) if spec.quantised else np.array(1, wide)
     offset = zero_point.astype(wide) if spec.quantised else np.array(0, wide)
+    scratch = np.empty(tuple(shape), wide)
+    given = (factor, offset, np.array(limits.min, wide), high)
+    by, add_on, lowest, highest = (_operand(value, scratch) for value in given)
+    multiply, rint, add = np.multiply, np.rint, np.add
+    maximum, minimum = np.maximum, np.minimum
     shifted = bool(offset.any())
 
     def encode(x: Floats, out: Array) -> None:
-        np.multiply(x, factor, scratch)
-        np.rint(scratch, scratch)
+        multiply(x, by, scratch)
+        rint(scratch, scratch)
         if shifted:
-            np.add(scratch, offset, scratch)
-        scratch.clip(low, high, scratch)
+            add(scratch, add_on, scratch)
+        maximum(scratch, lowest, scratch)
+        minimum(scratch, highest, scratch)
         out[...] = scratch
 
     return encode
+
+
+def _operand(value: Array, like: Array) -> Array:
+    """`value` for an operation with `like`: written out where that is small.
+
+    numpy skips its broadcasting machinery for operands of one shape, which is
+    worth a tenth of a microsecond an operation.
+    """
+    if like.size > _WRITTEN_OUT or value.ndim > like.ndim:
+        return value
+    written: Array = np.broadcast_to(value, like.shape).copy()
+    return written
 
 
 def dequantise(q: Array, spec: TensorSpec) -> Floats:
@@ -180,28 +197,3 @@ def decoder(spec: TensorSpec) -> Callable[[Array], Floats]:
 
 def _unchanged(values: Array) -> Floats:
     return values
-
-
-def check_finite(x: Floats, what: str) -> None:
-    """Object to NaN and infinity.
-
-    A dot product with itself is finite if and only if every element is, unless
-    it overflows; only then each element is looked at. That costs 0.3 µs where
-    `np.isfinite(x).all()` costs 1.5 µs.
-
-    Raises:
-        InputError: names how many, and where the first one is.
-    """
-    if x.size <= _DOT_LIMIT:
-        flat = x.ravel()
-        if math.isfinite(flat.dot(flat)):
-            return
-    finite = np.isfinite(x)
-    if finite.all():
-        return
-    bad = np.argwhere(~finite)
-    first = tuple(int(i) for i in bad[0])
-    raise InputError(
-        f"{what} holds {len(bad)} NaN or infinite values, the first at {list(first)}; "
-        "decide what a missing sample means before the model sees it"
-    )

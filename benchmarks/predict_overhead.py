@@ -1,0 +1,86 @@
+"""What `Model.predict` costs above the bare interpreter, side by side in one run.
+
+The peer is `set_tensor; invoke; get_tensor` on an interpreter of its own, its
+input already quantised. Calls alternate, so both meet the same machine. For
+each model it prints one JSON line: medians, their difference and their ratio.
+
+    python benchmarks/predict_overhead.py [MODEL.tflite …] [--calls 5000]
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter_ns
+
+import numpy as np
+
+from edgeml.runtime.backend import BACKENDS
+from edgeml.runtime.model import Model
+from edgeml.runtime.quiet import quiet_native_log
+from edgeml.runtime.tensors import quantise
+
+FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
+DEFAULT = ("identity_float", "classifier_float", "classifier_int8")
+
+
+def bare(tflite: bytes, package: str, window: np.ndarray, model: Model) -> Callable[[], np.ndarray]:
+    """The least that the interpreter's own API asks for."""
+    api = import_module(f"{package}.interpreter")
+    with quiet_native_log():
+        interpreter = api.Interpreter(model_content=tflite, num_threads=1)
+        interpreter.allocate_tensors()
+    given = model.input_spec
+    x = quantise(window, given).reshape(given.shape)
+    into, out = given.index, interpreter.get_output_details()[0]["index"]
+
+    def call() -> np.ndarray:
+        interpreter.set_tensor(into, x)
+        interpreter.invoke()
+        return interpreter.get_tensor(out)
+
+    return call
+
+
+def measure(path: Path, calls: int) -> dict[str, object]:
+    """Medians of both, from alternating calls."""
+    tflite = path.read_bytes()
+    with Model.load(tflite) as model:
+        rng = np.random.default_rng(1)
+        window = rng.normal(0, 1, model.manifest.inputs.shape).astype(np.float32)
+        peer = bare(tflite, BACKENDS[model.info.backend].package, window, model)
+        ours_us, bare_us = [], []
+        for i in range(calls + calls // 10):
+            t0 = perf_counter_ns()
+            peer()
+            t1 = perf_counter_ns()
+            model.predict(window)
+            t2 = perf_counter_ns()
+            if i >= calls // 10:
+                bare_us.append((t1 - t0) / 1e3)
+                ours_us.append((t2 - t1) / 1e3)
+        p50, peer_p50 = statistics.median(ours_us), statistics.median(bare_us)
+        return {
+            "model": path.stem,
+            "backend": f"{model.info.backend} {model.info.backend_version}",
+            "predict_p50_us": round(p50, 2),
+            "bare_p50_us": round(peer_p50, 2),
+            "overhead_us": round(p50 - peer_p50, 2),
+            "ratio": round(p50 / peer_p50, 3),
+        }
+
+
+def main() -> None:
+    """Print a line for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", type=Path)
+    parser.add_argument("--calls", type=int, default=5000)
+    arguments = parser.parse_args()
+    for path in arguments.models or [FIXTURES / f"{name}.tflite" for name in DEFAULT]:
+        print(json.dumps(measure(path, arguments.calls)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

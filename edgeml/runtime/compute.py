@@ -1,0 +1,149 @@
+"""Before a model's answer: a window is checked and prepared, a tensor is fed, the model is run.
+
+Both are closures made while loading, with all that can be known beforehand in
+local variables: on a path of five microseconds an attribute is worth counting.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.errors import InputError
+from edgeml.manifest import InputSpec, Manifest
+from edgeml.preprocess import Pipeline
+from edgeml.runtime.backend import Backend
+from edgeml.runtime.tensors import Array, Floats, encoder
+
+Prepare = Callable[[npt.ArrayLike, "int | None"], Floats]
+"""`prepare(window, new)`: a raw window preprocessed, float32 in the input tensor's shape."""
+
+Feed = Callable[[Floats], Sequence[Array]]
+"""`feed(x)`: what the interpreter makes of a prepared window."""
+
+_FLOAT32: Final = np.dtype(np.float32)
+_DOT_LIMIT: Final = 8192
+"""Above it OpenBLAS may start threads for a dot product, and they spin after it."""
+
+
+def pipeline_of(manifest: Manifest) -> Pipeline:
+    """The manifest's preprocessing, compiled.
+
+    Raises:
+        PreprocessError: a step that does not exist or does not fit.
+    """
+    inputs = manifest.inputs
+    return Pipeline.from_steps(manifest.preprocess, inputs.shape, inputs.sample_rate_hz)
+
+
+def preparer(name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int, ...]) -> Prepare:
+    """A function that checks a raw window and preprocesses it.
+
+    A window's dot product with itself is finite if and only if all of it is,
+    unless it overflows; only then each element is looked at. That costs 0.3 µs
+    where `np.isfinite(window).all()` costs 1.5 µs.
+
+    Args:
+        name: of the model, for messages.
+        inputs: what a raw window looks like.
+        pipeline: the preprocessing.
+        shape: of the input tensor.
+
+    Returns:
+        A function that raises InputError on another shape, NaN or infinity.
+    """
+    wanted = inputs.shape
+    small = math.prod(wanted) <= _DOT_LIMIT and math.prod(shape) <= _DOT_LIMIT
+    ndarray, float32, isfinite = np.ndarray, _FLOAT32, math.isfinite
+
+    def check(window: npt.ArrayLike, _: int | None = None) -> Floats:
+        if type(window) is ndarray and window.dtype is float32 and window.shape == wanted:
+            x: Floats = window
+        else:
+            x = as_window(window, name, inputs)
+        flat = x.ravel()
+        if not (small and isfinite(flat.dot(flat))):
+            check_finite(x, "the window")
+        return x.reshape(shape) if identity else x
+
+    def prepare(window: npt.ArrayLike, new: int | None) -> Floats:
+        x = pipeline(check(window), new)
+        flat = x.ravel()
+        if not (small and isfinite(flat.dot(flat))):
+            check_finite(x, "the preprocessed window")
+        return x.reshape(shape)
+
+    identity = not pipeline.steps
+    return check if identity else prepare
+
+
+def feeder(backend: Backend) -> Feed:
+    """A function that writes a prepared window into the input tensor and runs the model.
+
+    A float32 tensor takes the window as it is; for another dtype the last
+    operation of quantisation writes into the tensor's own memory.
+    """
+    if backend.input.dtype == _FLOAT32:
+        return backend.run
+    encode = encoder(backend.input, backend.input.shape)
+    view, run = backend.view, backend.run
+
+    def feed(x: Floats) -> Sequence[Array]:
+        encode(x, view())
+        return run()
+
+    return feed
+
+
+def as_window(window: npt.ArrayLike, name: str, inputs: InputSpec) -> Floats:
+    """A window as float32 of the right shape.
+
+    Raises:
+        InputError: another shape, or no numbers.
+    """
+    x = as_floats(window)
+    if x.shape != inputs.shape:
+        shown = inputs.channels[:8]
+        names = ", ".join(f"{c.name} in {c.unit}" if c.unit else c.name for c in shown)
+        more = ", …" if len(inputs.channels) > len(shown) else ""
+        raise InputError(
+            f"the window has the shape {list(x.shape)}; {name} takes {list(inputs.shape)}, "
+            f"the last axis being {names}{more}"
+        )
+    return x
+
+
+def as_floats(values: npt.ArrayLike) -> Floats:
+    """Anything that numpy reads as numbers, as float32.
+
+    Raises:
+        InputError: no numbers, or complex ones.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "fiub":
+            raise InputError(f"the window holds {array.dtype}, not real numbers")
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, refused later
+            return array.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as exc:
+        if isinstance(exc, InputError):
+            raise
+        raise InputError(f"the window is not an array of numbers ({exc})") from exc
+
+
+def check_finite(x: Floats, what: str) -> None:
+    """Object to NaN and infinity.
+
+    Raises:
+        InputError: says how many, and where the first one is.
+    """
+    finite = np.isfinite(x)
+    if finite.all():
+        return
+    bad = np.argwhere(~finite)
+    raise InputError(
+        f"{what} holds {len(bad)} NaN or infinite values, the first at {bad[0].tolist()}; "
+        "decide what a missing sample means before the model sees it"
+    )
