@@ -97,7 +97,6 @@ class Device:
             if sync is not None:
                 self._delivery = Delivery(device_id, sync, clock=self._clock)
                 self._delivery.start()
-                self._delivery.set_model(self.model.ref)
         except EdgeMLError:
             self._close_model()
             raise

@@ -51,7 +51,9 @@ def main() -> int:
     source = Replay(
         args.recordings, start_s=args.start_s, speed=args.speed, repeat=args.repeat, clock=clock
     )
-    sync = Mqtt(args.broker, fleet=args.fleet, outbox=args.outbox)
+    sync = Mqtt(
+        args.broker, fleet=args.fleet, outbox=args.outbox, reconnect_min_s=0.2, reconnect_max_s=0.5
+    )
     with (
         args.log.open("w", encoding="utf-8") as file,
         Device(args.device, model=args.bundle, sync=sync, clock=clock) as device,

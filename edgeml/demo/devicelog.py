@@ -104,11 +104,17 @@ class DeviceLog:
         )
 
 
-def results_in(path: Path) -> int:
-    """How many results a log holds that may still be growing."""
+def progress_in(path: Path) -> tuple[int, int]:
+    """How far a device is whose log may still be growing: results produced, results delivered."""
     if not path.exists():
-        return 0
-    return path.read_bytes().count(b'"kind": "result"')
+        return 0, 0
+    whole_lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
+    produced = sum(b'"kind": "result"' in line for line in whole_lines)
+    states = [line for line in whole_lines if b'"kind": "state"' in line]
+    if not states:
+        return produced, 0
+    last = json.loads(states[-1])
+    return produced, last["produced"] - last["queue_depth"]
 
 
 def _answer(record: Mapping[str, Any]) -> Answer:

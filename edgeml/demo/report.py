@@ -9,7 +9,7 @@ from html import escape
 from typing import Final
 
 from edgeml.demo.outcome import Outcome, TimelinePoint
-from edgeml.demo.svg import Frame, area, band, line, text
+from edgeml.demo.svg import Frame, band, between, line, text
 
 _STYLE: Final = """
 :root { --ink:#1d2733; --quiet:#65717e; --line:#dfe4ea; --ground:#f6f7f9; --card:#fff;
@@ -29,7 +29,7 @@ p.lead { font-size:18px; margin:0 0 24px } .quiet { color:var(--quiet) }
 .card b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums } td,th { padding:5px 10px;
   text-align:right; font-weight:400 } th { color:var(--quiet) } td.name,th.name { text-align:left }
-td.cell { min-width:64px; text-align:center; border:2px solid var(--card); border-radius:6px }
+td.cell { padding:5px 4px; text-align:center; border:2px solid var(--card); border-radius:6px }
 svg { width:100%; height:auto; display:block } svg text { fill:var(--quiet); font-size:11px }
 .two { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(360px,1fr)) }
 .key { display:inline-block; width:11px; height:11px; border-radius:3px; margin:0 5px 0 12px }
@@ -99,28 +99,25 @@ def _cards(outcome: Outcome) -> str:
 def _timeline(outcome: Outcome) -> str:
     points = outcome.timeline
     end_s = max((p.time_s for p in points), default=1.0)
-    depth = max((p.queue_depth for p in points), default=1)
     total = max(outcome.tally.produced, 1)
-    frame = Frame(
-        width=920, height=260, x_max=end_s, y_max=max(depth, 1) * 1.1, y_label="in the queue"
-    )
-    right = Frame(width=920, height=260, x_max=end_s, y_max=total * 1.1)
-    acknowledged = [(p.time_s, p.produced - p.queue_depth) for p in points]
+    frame = Frame(width=920, height=280, x_max=end_s, y_max=total * 1.08, y_label="results")
+    produced = [(p.time_s, float(p.produced)) for p in points]
+    acknowledged = [(p.time_s, float(p.produced - p.queue_depth)) for p in points]
     drawing = [
         band(frame, outcome.killed_at_s, outcome.killed_at_s + outcome.outage_s, "broker dead"),
-        area(frame, [(p.time_s, p.queue_depth) for p in points], "var(--amber)"),
-        line(right, [(p.time_s, p.produced) for p in points], "var(--blue)"),
-        line(right, acknowledged, "var(--good)"),
+        between(frame, produced, acknowledged, "var(--amber)"),
+        line(frame, produced, "var(--blue)"),
+        line(frame, acknowledged, "var(--good)"),
         frame.axes(),
         *(_offline_marks(frame, points)),
     ]
     legend = "".join(
         f'<span class="key" style="background:{colour}"></span>{name}'
         for name, colour in (
-            ("results waiting on the device", "var(--amber)"),
-            ("produced (0 to all)", "var(--blue)"),
-            ("acknowledged (0 to all)", "var(--good)"),
-            ("device offline", "var(--bad)"),
+            ("produced", "var(--blue)"),
+            ("in the store and acknowledged", "var(--good)"),
+            ("waiting on the device", "var(--amber)"),
+            ("device without a broker", "var(--bad)"),
         )
     )
     return (
@@ -163,7 +160,7 @@ def _confusion(outcome: Outcome) -> str:
         rows.append(f'<tr><td class="name">{escape(true)}</td>{"".join(cells)}</tr>')
     return (
         '<div class="card"><h2>Confusion matrix, as delivered</h2><table>'
-        f'<tr><th class="name">recorded ↓ &nbsp; said →</th>{head}</tr>{"".join(rows)}</table>'
+        f'<tr><th class="name">recorded ↓ said →</th>{head}</tr>{"".join(rows)}</table>'
         f"{_accuracy(outcome)}</div>"
     )
 

@@ -83,16 +83,12 @@ def line(frame: Frame, points: Points, colour: str) -> str:
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
 
 
-def area(frame: Frame, points: Points, colour: str) -> str:
-    """The area between the points and the axis."""
-    if not points:
-        return ""
-    path = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in points)
-    first, last = frame.x(points[0][0]), frame.x(points[-1][0])
-    return (
-        f'<polygon points="{first:.1f},{frame.y(0):.1f} {path} {last:.1f},{frame.y(0):.1f}" '
-        f'fill="{colour}" fill-opacity=".45" stroke="{colour}"/>'
+def between(frame: Frame, upper: Points, lower: Points, colour: str) -> str:
+    """The area between two lines."""
+    corners = " ".join(
+        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in (*upper, *reversed(tuple(lower)))
     )
+    return f'<polygon points="{corners}" fill="{colour}" fill-opacity=".45"/>'
 
 
 def band(frame: Frame, from_x: float, to_x: float, label: str) -> str:
