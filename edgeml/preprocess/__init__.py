@@ -5,6 +5,6 @@ The steps and their parameters are listed in docs/preprocess.md.
 """
 
 from edgeml.preprocess.pipeline import Pipeline
-from edgeml.preprocess.steps import STEPS
+from edgeml.preprocess.steps import EXACT_STEPS, STEPS
 
-__all__ = ["STEPS", "Pipeline"]
+__all__ = ["EXACT_STEPS", "STEPS", "Pipeline"]

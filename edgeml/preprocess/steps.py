@@ -44,3 +44,21 @@ STEPS: Final[Mapping[str, StepType]] = MappingProxyType(
         "layout": layout,
     }
 )
+
+EXACT_STEPS: Final = frozenset(
+    {
+        "select",
+        "scale",
+        "standardize",
+        "clip",
+        "difference",
+        "magnitude",
+        "resize",
+        "crop",
+        "color_order",
+        "pad",
+        "reshape",
+        "layout",
+    }
+)
+"""Steps of one rounding an operation in a fixed order: the same bits on every machine and numpy."""

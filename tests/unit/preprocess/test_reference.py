@@ -10,7 +10,7 @@ import pytest
 
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
-from edgeml.preprocess import STEPS, Pipeline
+from edgeml.preprocess import EXACT_STEPS, STEPS, Pipeline
 from edgeml.preprocess.stage import Signal
 from edgeml.preprocess.statistics import FEATURES
 
@@ -70,3 +70,7 @@ def test_the_parameters_named_are_those_that_the_step_reads(
 def test_every_feature_is_named() -> None:
     for feature in FEATURES:
         assert f"`{feature}`" in SECTIONS["statistics"]
+
+
+def test_the_steps_marked_exact_are_those_that_promise_it() -> None:
+    assert {name for name, body in SECTIONS.items() if " Exact.\n" in body} == EXACT_STEPS
