@@ -22,15 +22,16 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 
 def main(argv: Sequence[str]) -> int:
     """Do what `argv` says; the exit status, 2 where the lab itself failed."""
-    arguments = _parser().parse_args(argv)
+    split = argv.index("--") if "--" in argv else len(argv)
+    own, guests = argv[:split], argv[split + 1 :]
     try:
-        return _dispatch(arguments)
+        return _dispatch(_parser().parse_args(own), guests)
     except LabError as error:
         print(f"lab: {error}", file=sys.stderr)
         return 2
 
 
-def _dispatch(arguments: argparse.Namespace) -> int:
+def _dispatch(arguments: argparse.Namespace, guests: Sequence[str]) -> int:
     if arguments.verb == "setup":
         for name in arguments.machines:
             prepare(machine_named(name))
@@ -40,18 +41,22 @@ def _dispatch(arguments: argparse.Namespace) -> int:
     if arguments.wheel:
         install_wheel(machine, arguments.wheel)
     if arguments.verb == "run":
-        return enter(machine, arguments.core, arguments.arguments)
+        return enter(machine, arguments.core, guests)
     if arguments.verb == "count":
         core = arguments.core or machine.default_core
-        print(count_instructions(machine, core, arguments.arguments))
+        print(count_instructions(machine, core, guests))
         return 0
     if not arguments.wheel:
         install_wheel(machine, newest_wheel(_CHECKOUT))
-    return run_suite(machine, _CHECKOUT, bounded=arguments.bounded, extra=arguments.arguments)
+    return run_suite(machine, _CHECKOUT, bounded=arguments.bounded, extra=guests)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lab.py", description="Raspberry Pis under emulation.")
+    parser = argparse.ArgumentParser(
+        prog="lab.py",
+        description="Raspberry Pis under emulation.",
+        epilog="What follows -- is for the machine's python, or for pytest in `suite`.",
+    )
     verbs = parser.add_subparsers(dest="verb", required=True)
     setup = verbs.add_parser("setup", help="build machines that are not built yet")
     setup.add_argument("machines", nargs="+", choices=tuple(MACHINES))
@@ -61,12 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (run, count, suite):
         verb.add_argument("machine", choices=tuple(MACHINES))
         verb.add_argument("--wheel", type=Path, help="install this wheel of edgeml first")
-        verb.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS")
     for verb in (run, count):
         verb.add_argument("--core", help="pi3, pi4 or pi5; on armhf pi2 or pi4")
-    suite.add_argument(
-        "--bounded", action="store_true", help="the contract tests and the demo only"
-    )
+    suite.add_argument("--bounded", action="store_true", help="contract tests and demo only")
     return parser
 
 

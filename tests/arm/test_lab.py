@@ -128,5 +128,5 @@ def test_the_cost_of_an_inference_is_the_same_from_any_pair_of_runs(machine: Mac
         arguments = [str(GUEST / "infer.py"), str(count), str(bundle)]
         return count_instructions(machine, machine.default_core, arguments)
 
-    few, some, many = (runs(count) for count in (100, 600, 1600))
-    assert (many - some) / 1000 == pytest.approx((some - few) / 500, rel=1e-3)
+    few, some, many = (runs(count) for count in (500, 1500, 3500))
+    assert (many - some) / 2000 == pytest.approx((some - few) / 1000, rel=1e-3)
