@@ -20,6 +20,7 @@ class Outcome:
     """Everything that the table, the JSON object and the report are made from.
 
     Attributes:
+        recordings: different recordings that were played.
         killed_at_s: when the broker was killed, on the timeline.
         outage_s: how long there was no broker.
         outages: how often the device lost its broker, as it saw it.
@@ -31,6 +32,7 @@ class Outcome:
 
     tally: Tally
     timeline: tuple[TimelinePoint, ...]
+    recordings: int
     killed_at_s: float
     outage_s: float
     outages: int

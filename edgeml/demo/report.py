@@ -9,7 +9,7 @@ from html import escape
 from typing import Final
 
 from edgeml.demo.outcome import Outcome, TimelinePoint
-from edgeml.demo.svg import Frame, band, between, line, text
+from edgeml.demo.svg import Frame, band, between, dot, line, notes
 
 _STYLE: Final = """
 :root { --ink:#1d2733; --quiet:#65717e; --line:#dfe4ea; --ground:#f6f7f9; --card:#fff;
@@ -27,7 +27,7 @@ p.lead { font-size:18px; margin:0 0 24px } .quiet { color:var(--quiet) }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:16px;
   margin-bottom:14px; overflow-x:auto }
 .card b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
-table { border-collapse:collapse; font-variant-numeric:tabular-nums } td,th { padding:5px 10px;
+table { border-collapse:collapse; font-variant-numeric:tabular-nums } td,th { padding:5px 7px;
   text-align:right; font-weight:400 } th { color:var(--quiet) } td.name,th.name { text-align:left }
 td.cell { padding:5px 4px; text-align:center; border:2px solid var(--card); border-radius:6px }
 svg { width:100%; height:auto; display:block } svg text { fill:var(--quiet); font-size:11px }
@@ -71,8 +71,8 @@ def _lead(outcome: Outcome) -> str:
         else f'<span class="bad">{count.lost} lost, {count.duplicates} doubled.</span>'
     )
     return (
-        f'<p class="lead">{verdict} A device classified {count.produced} windows of real '
-        "recordings while its broker was killed and came back with empty memory "
+        f'<p class="lead">{verdict} A device classified {count.produced} windows, '
+        f"from {outcome.recordings} real recordings played again and again, while its broker was killed and came back with empty memory "
         f"{outcome.outage_s:.1f} s later.</p>"
     )
 
@@ -187,18 +187,16 @@ def _latency(outcome: Outcome) -> str:
         width=440, height=230, x_max=high * 1.05, y_max=1.0, y_label="share of windows", x_unit="µs"
     )
     shares = [(value, (i + 1) / len(times_us)) for i, value in enumerate(times_us) if value <= high]
-    marks = [
-        text(frame, value, share, f"{name} {value:.0f} µs")
-        for name, value, share in (
-            ("p50", count.p50_us, 0.5),
-            ("p90", count.p90_us, 0.9),
-            ("p99", count.p99_us, 0.99),
-        )
-        if value <= high
+    percentiles = (("p50", count.p50_us), ("p90", count.p90_us), ("p99", count.p99_us))
+    drawing = [
+        line(frame, shares, "var(--blue)"),
+        frame.axes(),
+        *(dot(frame, value, int(name[1:]) / 100) for name, value in percentiles if value <= high),
+        notes(frame, [f"{name} {value:.0f} µs" for name, value in percentiles]),
     ]
     return (
         '<div class="card"><h2>From window to result, on the device</h2>'
-        f"{frame.svg([line(frame, shares, 'var(--blue)'), frame.axes(), *marks])}"
+        f"{frame.svg(drawing)}"
         '<span class="quiet">preprocessing, interpreter and postprocessing together</span></div>'
     )
 

@@ -94,7 +94,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     starts_s = replay.start_times_s(start_s)
     say(
         f"{bundle.manifest.name} v{bundle.manifest.version}, {bundle.size_bytes:,} bytes; "
-        f"{len(starts_s)} recordings to classify"
+        f"{len(replay.recordings)} recordings, played {plan.repeat} times"
     )
     act = _play(plan, folder, starts_s, say)
     log = DeviceLog.read(folder / "device.jsonl")
@@ -103,6 +103,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     return Outcome(
         tally=tally(log.answers, stored_answers(folder / "store.db", DEVICE_ID), truth),
         timeline=log.timeline,
+        recordings=len(replay.recordings),
         killed_at_s=act.killed_s - log.began_s,
         outage_s=act.back_s - act.killed_s,
         outages=log.outages,
@@ -132,6 +133,7 @@ def _play(
         say(f"broker: {broker.kind.name}, port {broker.port}")
         where = ["--broker", broker.url, "--fleet", FLEET]
         ingest = ["-m", "edgeml", "fleet", "ingest", *where, "--store", str(folder / "store.db")]
+        ingest += ["--reconnect-max-s", "0.5"]
         receiving = stack.enter_context(child(folder, "ingest", ingest))
         device = stack.enter_context(
             child(folder, "device", _device_arguments(plan, folder, starts_s, where))

@@ -102,13 +102,16 @@ def band(frame: Frame, from_x: float, to_x: float, label: str) -> str:
     )
 
 
-def text(frame: Frame, x: float, y: float, label: str) -> str:
-    """A dot with a label to its right, or to its left near the edge."""
-    at = frame.x(x)
-    right = at < frame.width * 0.65
-    anchor, shift = ("start", 7) if right else ("end", -7)
-    return (
-        f'<circle cx="{at:.1f}" cy="{frame.y(y):.1f}" r="3.5" fill="var(--blue)"/>'
-        f'<text x="{at + shift:.1f}" y="{frame.y(y) + 14:.1f}" text-anchor="{anchor}">'
-        f"{label}</text>"
+def dot(frame: Frame, x: float, y: float) -> str:
+    """A point that stands out of its line."""
+    return f'<circle cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}" r="3.5" fill="var(--blue)"/>'
+
+
+def notes(frame: Frame, lines: Sequence[str]) -> str:
+    """Lines of text in the lower right corner, above the axis."""
+    first = frame.y(0) - 14 * len(lines)
+    return "".join(
+        f'<text x="{frame.width - _RIGHT - 4}" y="{first + 14 * i:.1f}" text-anchor="end">'
+        f"{note}</text>"
+        for i, note in enumerate(lines)
     )

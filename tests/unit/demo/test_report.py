@@ -36,6 +36,7 @@ def outcome(lost: int = 0) -> Outcome:
         timeline=tuple(
             TimelinePoint(i / 10, i, max(0, i - 20), i < 20 or i > 40) for i in range(50)
         ),
+        recordings=40,
         killed_at_s=2.0,
         outage_s=2.0,
         outages=1,
