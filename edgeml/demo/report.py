@@ -72,7 +72,8 @@ def _lead(outcome: Outcome) -> str:
     )
     return (
         f'<p class="lead">{verdict} A device classified {count.produced} windows, '
-        f"from {outcome.recordings} real recordings played again and again, while its broker was killed and came back with empty memory "
+        f"from {outcome.recordings} real recordings played again and again, "
+        "while its broker was killed and came back with empty memory "
         f"{outcome.outage_s:.1f} s later.</p>"
     )
 
