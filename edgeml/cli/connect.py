@@ -1,0 +1,49 @@
+"""The options by which a verb reaches a broker; a password never stands on the command line."""
+
+import argparse
+from pathlib import Path
+
+from edgeml.sync.connection import Connection
+
+
+def add_broker_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a `Connection`."""
+    parser.add_argument(
+        "--broker", metavar="URL", required=True, help="mqtts://HOST, mqtt://, wss://, ws://"
+    )
+    parser.add_argument("--username", help="the user name, if the broker wants one")
+    parser.add_argument(
+        "--password-file", type=Path, metavar="FILE", help="a file whose first line is the password"
+    )
+    parser.add_argument(
+        "--password-env", metavar="NAME", help="the environment variable that holds the password"
+    )
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust")
+    parser.add_argument("--cert-file", type=Path, metavar="FILE", help="this client's certificate")
+    parser.add_argument("--key-file", type=Path, metavar="FILE", help="its key")
+    parser.add_argument(
+        "--reconnect-max-s",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="the longest pause between attempts to reach the broker (%(default)s)",
+    )
+
+
+def broker_connection(args: argparse.Namespace) -> Connection:
+    """The connection that the options describe.
+
+    Raises:
+        ConfigError: they cannot work.
+    """
+    return Connection(
+        url=args.broker,
+        username=args.username,
+        password_file=args.password_file,
+        password_env=args.password_env,
+        ca_file=args.ca_file,
+        cert_file=args.cert_file,
+        key_file=args.key_file,
+        reconnect_min_s=min(0.5, args.reconnect_max_s),
+        reconnect_max_s=args.reconnect_max_s,
+    )

@@ -1,0 +1,123 @@
+"""The receiving end of a fleet.
+
+edgeml fleet ingest --broker URL --fleet NAME --store PATH   store what devices send, and confirm it
+edgeml fleet status --store PATH                             every device: online, results, gaps
+edgeml fleet export --store PATH -o OUT.csv                  every result as CSV or Parquet
+"""
+
+import argparse
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from edgeml.cli.connect import add_broker_options, broker_connection
+from edgeml.cli.output import format_table, print_json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's commands."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    ingest = commands.add_parser("ingest", help="store what devices send, and confirm it")
+    add_broker_options(ingest)
+    ingest.add_argument("--fleet", default="default", help="whose messages to take (%(default)s)")
+    _add_store(ingest)
+    status = commands.add_parser("status", help="every device: online, results, gaps")
+    _add_store(status)
+    export = commands.add_parser("export", help="every result as CSV or Parquet")
+    _add_store(export)
+    export.add_argument("--device", help="this device only")
+    export.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="where to, .csv or .parquet",
+    )
+    for command in (ingest, status, export):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one command."""
+    commands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "ingest": _ingest,
+        "status": _status,
+        "export": _export,
+    }
+    return commands[args.command](args)
+
+
+def _add_store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, required=True, metavar="PATH", help="the SQLite file")
+
+
+def _ingest(args: argparse.Namespace) -> int:
+    from edgeml.fleet.ingest import Ingest
+    from edgeml.fleet.sqlite_store import SQLiteStore
+
+    store = SQLiteStore(args.store)
+    ingest = Ingest(broker_connection(args), args.fleet, store)
+    stop = threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        ingest.wake()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    try:
+        ingest.run(stop)
+    finally:
+        store.close()
+    tally = ingest.tally
+    if args.json:
+        print_json(
+            {
+                "messages": tally.messages,
+                "rows": tally.rows,
+                "duplicates": tally.duplicates,
+                "dead_letters": tally.dead_letters,
+                "commits": tally.commits,
+                "outages": tally.outages,
+            }
+        )
+    else:
+        print(
+            f"{tally.rows} rows stored, {tally.duplicates} came twice, "
+            f"{tally.dead_letters} messages could not be read"
+        )
+    return 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from edgeml.fleet.report import status_document, status_table
+    from edgeml.fleet.sqlite_store import open_existing
+
+    store = open_existing(args.store)
+    try:
+        devices = store.status()
+    finally:
+        store.close()
+    if args.json:
+        print_json(status_document(devices))
+    else:
+        print(format_table(*status_table(devices)))
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from edgeml.fleet.export import export
+    from edgeml.fleet.sqlite_store import open_existing
+
+    store = open_existing(args.store)
+    try:
+        rows = export(store.results(args.device), args.output)
+    finally:
+        store.close()
+    if args.json:
+        print_json({"rows": rows, "output": str(args.output)})
+    else:
+        print(f"{rows} results in {args.output}")
+    return 0

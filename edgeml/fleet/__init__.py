@@ -1,0 +1,1 @@
+"""The other end of the wire: what receives, stores, acknowledges and answers for a fleet."""

@@ -1,0 +1,251 @@
+"""From the broker into the store, and the word that it is safe back to the device.
+
+One loop in one thread: gather messages for a moment, store them in one
+transaction, then publish each outbox's mark and answer the broker. Nothing is
+answered before it is durable, so an ingest that dies has promised nothing. A
+message that cannot be read goes to the dead letters and never stops the rest.
+"""
+
+import logging
+import secrets
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml.clock import Clock, SystemClock
+from edgeml.errors import LinkError, ProtocolError, StoreError
+from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
+from edgeml.sync import topics
+from edgeml.sync.connection import Connection
+from edgeml.sync.link import Down, Link, Message, Received, Up
+from edgeml.sync.messages import Ack, State, parse_events, parse_health, parse_results
+
+log: Final = logging.getLogger("edgeml.ingest")
+
+GROUP: Final = "edgeml-ingest"
+_RETRY_S: Final = 1.0
+_IDLE_S: Final = 1.0
+_LETTER_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is gathered before it is stored.
+
+    Attributes:
+        interval_s: a message waits at most this long for company.
+        messages: so many messages are stored at once, before the interval is over; the
+            broker sends no more than that before it is answered.
+    """
+
+    interval_s: float = 0.05
+    messages: int = 200
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the ingest has done since it began."""
+
+    messages: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    commits: int = 0
+    outages: int = 0
+
+
+class Ingest:
+    """The receiving end of one fleet; several may share a store and the load.
+
+    Args:
+        connection: the broker.
+        fleet: whose messages to take.
+        store: where they go.
+        limits: how much is gathered before it is stored.
+        clock: the time.
+
+    Raises:
+        ConfigError: the fleet's name cannot stand in a topic.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        fleet: str,
+        store: Store,
+        *,
+        limits: Limits | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._fleet = topics.checked_id(fleet, "fleet")
+        self._store = store
+        self._limits = Limits() if limits is None else limits
+        self._clock = SystemClock() if clock is None else clock
+        self._boot = secrets.token_hex(4)
+        self._name = self._boot
+        self._link = Link(
+            connection,
+            client_id=f"edgeml-ingest-{fleet}-{self._boot}",
+            subscriptions=self._filters,
+            clock=self._clock,
+            receive_maximum=self._limits.messages,
+            manual_ack=True,
+        )
+        self._intake = Intake()
+        self._tokens: list[int] = []
+        self._greet: set[tuple[str, str]] = set()
+        self._since_s: float | None = None
+        self.tally = Tally()
+
+    @property
+    def online(self) -> bool:
+        """Whether the broker can be reached."""
+        return self._link.online
+
+    def run(self, stop: threading.Event) -> None:
+        """Receive until told to stop, then store what is in hand and say goodbye."""
+        self._link.open()
+        while not stop.is_set():
+            self.step(_IDLE_S)
+        self._flush()
+        self._link.close()
+
+    def wake(self) -> None:
+        """End a `step` that waits, so that `run` sees its stop; from any thread."""
+        self._link.wake()
+
+    def step(self, timeout_s: float) -> None:
+        """Receive for at most so long, and store what is due."""
+        if self._since_s is not None:
+            due_s = self._since_s + self._limits.interval_s
+            timeout_s = min(timeout_s, max(due_s - self._clock.monotonic_s(), 0.0))
+        for event in self._link.step(timeout_s):
+            if isinstance(event, Up):
+                self._on_up(event)
+            elif isinstance(event, Down):
+                # What was not answered comes again, from the broker or from the device.
+                self._tokens.clear()
+                self.tally.outages += event.was_up
+            elif isinstance(event, Received):
+                self._receive(event)
+        if self._since_s is not None:
+            waited_s = self._clock.monotonic_s() - self._since_s
+            if waited_s >= self._limits.interval_s or len(self._tokens) >= self._limits.messages:
+                self._flush()
+
+    def _filters(self, mqtt5: bool) -> tuple[str, ...]:
+        results = topics.every_device(self._fleet, topics.RESULTS)
+        events = topics.every_device(self._fleet, topics.EVENTS)
+        others = tuple(
+            topics.every_device(self._fleet, channel) for channel in (topics.STATE, topics.HEALTH)
+        )
+        if not mqtt5:
+            return (results, events, *others)
+        # Retained states do not come over a shared subscription, so that one is each ingest's own.
+        return (topics.shared(GROUP, results), topics.shared(GROUP, events), *others)
+
+    def _on_up(self, event: Up) -> None:
+        # A broker that lost its memory lost the marks: say them all again, under a new name,
+        # which tells devices to send again what the old connection may have swallowed.
+        self._name = f"{self._boot}.{event.connection}"
+        try:
+            self._publish(self._store.current())
+        except StoreError as exc:
+            log.warning("%s", exc)
+
+    def _receive(self, event: Received) -> None:
+        self.tally.messages += 1
+        if event.token:
+            self._tokens.append(event.token)
+        if not event.payload:
+            return  # a retained message was cleared
+        if self._since_s is None:
+            self._since_s = self._clock.monotonic_s()
+        try:
+            self._sort(event)
+        except ProtocolError as exc:
+            self._bury(event.topic, event.payload, str(exc))
+
+    def _sort(self, event: Received) -> None:
+        address = topics.parse(event.topic)
+        if address.channel == topics.RESULTS:
+            self._intake.batches.append(Delivered(address.device, parse_results(event.payload)))
+        elif address.channel == topics.EVENTS:
+            self._intake.batches.append(Delivered(address.device, parse_events(event.payload)))
+        elif address.channel == topics.HEALTH:
+            self._intake.healths.append((address.device, parse_health(event.payload)))
+        else:
+            state = State.parse(event.payload)
+            if state.device != address.device:
+                raise ProtocolError(
+                    f"a state of {state.device!r} on the topic of {address.device!r}"
+                )
+            self._intake.states.append(state)
+            if state.online:
+                self._greet.add((state.device, state.outbox))
+
+    def _bury(self, topic: str, payload: bytes, reason: str) -> None:
+        log.warning("%s: %s", topic, reason)
+        self.tally.dead_letters += 1
+        self._intake.letters.append(Letter(topic, payload[:_LETTER_BYTES], reason))
+
+    def _flush(self) -> None:
+        """Store what is in hand, then, and only then, say so."""
+        tokens, greet = list(self._tokens), set(self._greet)
+        try:
+            progress = self._commit(self._intake)
+            known = {(p.device, p.outbox) for p in progress}
+            progress.extend(self._store.progress(*who) for who in greet - known)
+        except StoreError as exc:
+            log.warning("%s; another attempt follows", exc)
+            self._since_s = self._clock.monotonic_s() + _RETRY_S
+            return
+        self._intake = Intake()
+        self._greet -= greet
+        self._since_s = None
+        self._publish(progress)
+        for token in tokens:
+            self._link.acknowledge(token)
+        del self._tokens[: len(tokens)]
+
+    def _commit(self, intake: Intake) -> list[Progress]:
+        if not intake:
+            return []
+        try:
+            return self._commit_whole(intake)
+        except UnstorableError as exc:
+            log.warning("%s", exc)
+        return [progress for part in intake.parts() for progress in self._commit_part(part)]
+
+    def _commit_part(self, part: Intake) -> list[Progress]:
+        try:
+            return self._commit_whole(part)
+        except UnstorableError as exc:
+            self.tally.dead_letters += 1
+            return self._commit_whole(Intake(letters=[self._letter(part, str(exc))]))
+
+    def _commit_whole(self, intake: Intake) -> list[Progress]:
+        committed = self._store.commit(intake, self._clock.now_s())
+        self.tally.commits += 1
+        self.tally.rows += committed.new_rows
+        self.tally.duplicates += committed.known_rows
+        return list(committed.progress)
+
+    def _letter(self, part: Intake, reason: str) -> Letter:
+        if part.batches:
+            delivered = part.batches[0]
+            channel = topics.EVENTS if delivered.batch.model is None else topics.RESULTS
+            topic = topics.device_topic(self._fleet, delivered.device, channel)
+            return Letter(topic, repr(delivered.batch).encode()[:_LETTER_BYTES], reason)
+        return Letter("", repr(part).encode("utf-8", "replace")[:_LETTER_BYTES], reason)
+
+    def _publish(self, progress: Iterable[Progress]) -> None:
+        """Publish marks; one that gets lost is said again with the next batch or connection."""
+        for p in progress:
+            ack = Ack(p.outbox, p.mark, p.above, self._name)
+            topic = topics.device_topic(self._fleet, p.device, topics.ACK)
+            try:
+                self._link.publish(Message(topic, ack.encode(), qos=0, retain=True))
+            except LinkError:
+                return

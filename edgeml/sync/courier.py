@@ -1,0 +1,315 @@
+"""Between outbox, session and line: carries out what the session decides.
+
+The courier owns no thread. Whoever calls `pump` drives it: the delivery's
+thread on a device, a simulation in the tests. It reads entries, makes them
+into messages that the broker accepts, and tells the session what became of them.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from edgeml.clock import Clock
+from edgeml.errors import LinkError, OutboxError, ProtocolError
+from edgeml.result import ModelRef
+from edgeml.sync import flow, topics
+from edgeml.sync.link import Down, LinkEvent, Message, Published, Received, Up
+from edgeml.sync.messages import Ack, State, compress, encode_batch
+from edgeml.sync.outbox import Entry, Kind, Outbox, spans_of
+from edgeml.sync.session import Policy, Session
+from edgeml.sync.settings import Mqtt
+from edgeml.sync.spans import Spans
+from edgeml.sync.writer import Writer
+from edgeml.version import __version__
+
+log: Final = logging.getLogger("edgeml.delivery")
+
+MESSAGE_OVERHEAD_BYTES: Final = 512
+_ENTRIES_AT_ONCE: Final = 64
+_READ_RETRY_S: Final = 5.0
+_EVENT_KINDS: Final = (Kind.EVENT, Kind.GAP)
+
+
+class Line(Protocol):
+    """What the courier needs of a link."""
+
+    def step(self, timeout_s: float) -> list[LinkEvent]:
+        """Let the line live for a while and say what happened."""
+        ...
+
+    def publish(self, message: Message) -> int:
+        """Hand a message to the line; raises `LinkError` where it is down."""
+        ...
+
+    def wake(self) -> None:
+        """End a `step` that waits; from any thread."""
+        ...
+
+
+@dataclass(slots=True)
+class LineRecord:
+    """What became of the line, for health."""
+
+    connected: bool = False
+    mqtt5: bool = False
+    outages: int = 0
+    connection: int = 0
+    last_error: str | None = None
+
+
+class Courier:
+    """One device's delivery, driven by `pump`.
+
+    Args:
+        device: the device's id.
+        settings: how messages are cut and confirmed.
+        outbox: what waits; this is its reading side.
+        writer: lets rows go and rewrites the outbox.
+        line: the way to the broker.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        settings: Mqtt,
+        outbox: Outbox,
+        writer: Writer,
+        line: Line,
+        clock: Clock,
+    ) -> None:
+        self._device = device
+        self._settings = settings
+        self._outbox = outbox
+        self._writer = writer
+        self._line = line
+        self._clock = clock
+        self._commits: deque[Spans] = deque()
+        self._max_packet_bytes = settings.batch_bytes
+        self._split_ordered = False
+        self._again_s: float | None = None
+        self._model: ModelRef | None = None
+        self.record = LineRecord()
+        self._ack_topic = self._topic(topics.ACK)
+        self._session = self._new_session()
+
+    @property
+    def session(self) -> Session:
+        """The session, for health and tests."""
+        return self._session
+
+    def committed(self, gaps: Spans) -> None:
+        """Rows reached the disk; from the writer's thread."""
+        self._commits.append(gaps)
+        self._line.wake()
+
+    def pump(self, timeout_s: float) -> None:
+        """Wait for something to happen, at most so long, and do what follows."""
+        deadline_s = self._session.next_deadline_s()
+        if deadline_s is not None:
+            timeout_s = min(timeout_s, max(deadline_s - self._clock.monotonic_s(), 0.0))
+        for event in self._line.step(timeout_s):
+            self._on_line_event(event)
+        while self._commits:
+            self._on_commit(self._commits.popleft())
+        deadline_s = self._session.next_deadline_s()
+        if deadline_s is not None and self._clock.monotonic_s() >= deadline_s:
+            self._tell(flow.Tick())
+        if self._again_s is not None and self._clock.monotonic_s() >= self._again_s:
+            self._again_s = None
+            if self.record.connected:
+                self._tell(flow.Up(self._settings.inflight_batches))
+
+    def state(self, connection: int, *, online: bool) -> Message:
+        """The state message of a connection: its birth, its farewell and its will."""
+        outbox = self._outbox
+        epoch = (outbox.boots, connection)
+        state = State(
+            online, self._device, outbox.id, epoch, self._clock.now_s(), __version__, self._model
+        )
+        return Message(self._topic(topics.STATE), state.encode(), qos=1, retain=True)
+
+    def set_model(self, model: ModelRef | None) -> None:
+        """Another model runs now: say so on the state topic."""
+        if model != self._model:
+            self._model = model
+            self._announce()
+
+    def _announce(self) -> None:
+        if self.record.connected:
+            self._publish(self.state(self.record.connection, online=True))
+
+    def send_health(self, payload: bytes) -> None:
+        """Say how the device is; nobody confirms it."""
+        self._publish(Message(self._topic(topics.HEALTH), payload, qos=0))
+
+    def _topic(self, channel: str) -> str:
+        return topics.device_topic(self._settings.fleet, self._device, channel)
+
+    def _new_session(self) -> Session:
+        settings = self._settings
+        policy = Policy(
+            self._outbox.id,
+            settings.ack == "fleet",
+            settings.inflight_batches,
+            settings.resend_after_s,
+        )
+        return Session(policy, self._outbox.next_seq, self._outbox.mark)
+
+    def _begin_again(self) -> None:
+        """Another outbox: nothing that the session knew is true any more."""
+        resends = self._session.resends
+        self._session = self._new_session()
+        self._session.resends = resends
+        if self.record.connected:
+            self._announce()
+            self._tell(flow.Up(self._settings.inflight_batches))
+
+    def _on_line_event(self, event: LinkEvent) -> None:
+        if isinstance(event, Up):
+            self.record.connected, self.record.mqtt5 = True, event.mqtt5
+            self.record.connection, self.record.last_error = event.connection, None
+            self._max_packet_bytes = min(self._settings.batch_bytes, event.max_packet_bytes)
+            self._announce()
+            self._tell(flow.Up(event.receive_maximum))
+        elif isinstance(event, Down):
+            self.record.connected, self.record.last_error = False, event.reason
+            self.record.outages += event.was_up
+            self._tell(flow.Down())
+        elif isinstance(event, Published):
+            if event.refused is not None:
+                self.record.last_error = f"the broker refused a message: {event.refused}"
+                log.warning("%s", self.record.last_error)
+            else:
+                self._tell(flow.Answered(event.token, event.reached))
+        elif event.topic == self._ack_topic:
+            self._on_ack(event)
+
+    def _on_ack(self, event: Received) -> None:
+        if not event.payload:
+            return  # a retained message was cleared
+        try:
+            ack = Ack.parse(event.payload)
+        except ProtocolError as exc:
+            log.warning("%s: %s", event.topic, exc)
+            return
+        self._tell(flow.Acked(ack, event.retained))
+
+    def _on_commit(self, gaps: Spans) -> None:
+        if self._outbox.id != self._session.policy.outbox:
+            self._begin_again()
+        elif self._split_ordered and self.record.connected:
+            self._split_ordered = False
+            self._tell(flow.Committed(self._outbox.next_seq, gaps))
+            self._tell(flow.Up(self._settings.inflight_batches))
+        else:
+            self._tell(flow.Committed(self._outbox.next_seq, gaps))
+
+    def _tell(self, event: flow.Event) -> None:
+        events: deque[flow.Event] = deque([event])
+        while events:
+            session = self._session
+            for effect in session.handle(events.popleft(), self._clock.monotonic_s()):
+                followed = self._carry_out(effect)
+                if followed is not None:
+                    events.append(followed)
+
+    def _carry_out(self, effect: flow.Effect) -> flow.Event | None:
+        if isinstance(effect, flow.Read):
+            return self._send(effect)
+        if isinstance(effect, flow.LetGo):
+            self._writer.let_go(effect.acked, effect.mark)
+        elif isinstance(effect, flow.Audit):
+            self._order_audit(effect.ack)
+        else:
+            log.error(
+                "%s: the store knows more than this file gave: an old copy", self._outbox.path
+            )
+            self._order(self._outbox.rotate)
+        return None
+
+    def _order(self, work: Callable[[], None]) -> None:
+        def run() -> Spans:
+            work()
+            return Spans()
+
+        self._writer.order(run)
+
+    def _order_audit(self, ack: Ack) -> None:
+        stored = ack.above.plus(1, ack.mark) if ack.mark else ack.above
+        horizon = ack.horizon(self._outbox.next_seq - 1)
+        self._writer.order(
+            lambda: self._outbox.audit(stored, horizon, "the store lost what it had confirmed")
+        )
+
+    def _send(self, read: flow.Read) -> flow.Event | None:
+        try:
+            entries = self._gather(read)
+        except OutboxError as exc:
+            log.warning("%s", exc)
+            self._again_s = self._clock.monotonic_s() + _READ_RETRY_S
+            return None
+        if entries is None:
+            return None
+        if not entries:
+            return flow.Nothing(read)
+        entries.sort(key=lambda entry: entry.seq)
+        rows = [row for entry in entries for row in entry.rows]
+        model = entries[0].model
+        payload = encode_batch(self._session.policy.outbox, model, rows)
+        channel = topics.EVENTS if model is None else topics.RESULTS
+        if self._settings.compress:
+            payload = compress(payload)
+        token = self._publish(Message(self._topic(channel), payload, qos=1))
+        return None if token is None else flow.Sent(read, token, spans_of(entries))
+
+    def _publish(self, message: Message) -> int | None:
+        try:
+            return self._line.publish(message)
+        except LinkError:
+            return None  # the line says so itself, with its next step
+
+    def _gather(self, read: flow.Read) -> list[Entry] | None:
+        """The entries of one message; None where the outbox has to be rewritten first."""
+        kinds = _EVENT_KINDS if read.of_events else (Kind.RESULT,)
+        limit_bytes = self._max_packet_bytes - MESSAGE_OVERHEAD_BYTES
+        first, last = read.first, read.last
+        gathered: list[Entry] = []
+        size = rows = 0
+        while first <= last:
+            found = self._outbox.read(
+                kinds, first, last, descending=read.descending, limit=_ENTRIES_AT_ONCE
+            )
+            for entry in found:
+                if not _wanted(entry, read):
+                    continue
+                if len(entry.body) > limit_bytes:
+                    if not gathered:
+                        self._order_split(limit_bytes)
+                    return gathered or None
+                size += len(entry.body)
+                rows += entry.last - entry.seq + 1 if entry.kind is not Kind.GAP else 1
+                full = size > limit_bytes or rows > self._settings.batch_rows
+                if gathered and (full or entry.model != gathered[0].model):
+                    return gathered
+                gathered.append(entry)
+            if len(found) < _ENTRIES_AT_ONCE:
+                break
+            if read.descending:
+                last = found[-1].seq - 1
+            else:
+                first = found[-1].last + 1
+        return gathered
+
+    def _order_split(self, limit_bytes: int) -> None:
+        if not self._split_ordered:
+            self._split_ordered = True
+            self._writer.order(lambda: self._outbox.split(limit_bytes))
+
+
+def _wanted(entry: Entry, read: flow.Read) -> bool:
+    if read.skip.touches(entry.seq, entry.last):
+        return False
+    return read.only is None or read.only.touches(entry.seq, entry.last)

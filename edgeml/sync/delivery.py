@@ -1,0 +1,298 @@
+"""A device's results on their way home: the writer's thread, the courier's thread, one face.
+
+`put` is for the inference thread: it appends and returns. Everything else, the
+disk, the line, the confirmations, happens in two threads that come and go with
+`start` and `close`.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from edgeml.clock import Clock, SystemClock
+from edgeml.errors import InputError, OutboxError
+from edgeml.result import ModelRef, Result
+from edgeml.sync import topics
+from edgeml.sync.courier import MESSAGE_OVERHEAD_BYTES, Courier
+from edgeml.sync.link import Link, Message
+from edgeml.sync.messages import encode_health
+from edgeml.sync.outbox import Caps, Outbox
+from edgeml.sync.settings import Mqtt
+from edgeml.sync.spans import Spans
+from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+
+log: Final = logging.getLogger("edgeml.delivery")
+
+_ENTRY_BYTES: Final = 16 * 1024
+_PUMP_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryHealth:
+    """How delivery is, at a glance.
+
+    Attributes:
+        outbox: the outbox's id.
+        put: results and events taken since the start.
+        pending_rows: in memory, not on disk yet.
+        waiting_rows: on disk, not confirmed yet.
+        waiting_bytes: their size.
+        missing_rows: given up and covered by gap records that are not confirmed yet.
+        oldest_age_s: how long the oldest has waited, in seconds of running time; None where
+            nothing waits.
+        durability_window_ms: what was put longer ago is on the medium.
+        connected: whether the broker can be reached now.
+        mqtt5: whether the line speaks MQTT 5.
+        outages: connections lost since the start.
+        in_flight: messages sent and not confirmed.
+        resends: messages sent again since the start.
+        disk_failures: commits that failed since the start.
+        last_error: what went wrong last and still does; None where all is well.
+    """
+
+    outbox: str
+    put: int
+    pending_rows: int
+    waiting_rows: int
+    waiting_bytes: int
+    missing_rows: int
+    oldest_age_s: float | None
+    durability_window_ms: float
+    connected: bool
+    mqtt5: bool
+    outages: int
+    in_flight: int
+    resends: int
+    disk_failures: int
+    last_error: str | None
+
+
+class Delivery:
+    """Takes results and sees them home.
+
+    Args:
+        device_id: the device's id; it stands in topics.
+        settings: the broker, the outbox and the limits.
+        clock: the time.
+
+    Raises:
+        ConfigError: the device id cannot stand in a topic.
+    """
+
+    def __init__(self, device_id: str, settings: Mqtt, clock: Clock | None = None) -> None:
+        self._device = topics.checked_id(device_id, "device id")
+        self._settings = settings
+        self._clock = SystemClock() if clock is None else clock
+        self._outbox: Outbox | None = None
+        self._writer: Writer | None = None
+        self._courier: Courier | None = None
+        self._link: Link | None = None
+        self._thread = threading.Thread(target=self._run, name="edgeml-delivery", daemon=True)
+        self._closing = threading.Event()
+        self._put = 0
+        self._model: ModelRef | None = None
+        self._model_changed = False
+        self._health_fields: Mapping[str, Any] = {}
+
+    def __enter__(self) -> "Delivery":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Open the outbox and begin; the broker is reached in the background, whenever that may be.
+
+        Raises:
+            OutboxError: the outbox cannot be opened, or another process has it.
+            ConfigError: a certificate or a password file cannot be used.
+        """
+        settings = self._settings
+        settings.connection.password()
+        settings.connection.tls_context()
+        caps = Caps(settings.results_cap_bytes, settings.events_cap_bytes, settings.max_age_s)
+        outbox = Outbox(settings.outbox_path(self._device), caps, self._clock)
+        row_bytes = settings.batch_bytes - MESSAGE_OVERHEAD_BYTES
+        pace = Pace(
+            interval_s=settings.commit_interval_ms / 1000,
+            rows=settings.commit_rows,
+            row_bytes=row_bytes,
+            entry_bytes=min(_ENTRY_BYTES, row_bytes),
+            memory_rows=settings.memory_rows,
+        )
+        ack_topic = topics.device_topic(settings.fleet, self._device, topics.ACK)
+        self._outbox = outbox
+        self._writer = Writer(outbox, pace, self._clock, self._on_commit)
+        self._link = Link(
+            settings.connection,
+            client_id=f"edgeml-{settings.fleet}-{self._device}",
+            subscriptions=lambda _: (ack_topic,),
+            will=self._will,
+            clock=self._clock,
+        )
+        self._courier = Courier(
+            self._device, settings, outbox, self._writer, self._link, self._clock
+        )
+        self._writer.start()
+        self._thread.start()
+        if outbox.aside is not None:
+            self.event("outbox_damaged", {"set_aside": outbox.aside.name})
+
+    def put(
+        self,
+        result: Result,
+        *,
+        window_index: int | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take a result; returns at once.
+
+        Args:
+            result: what the model said.
+            window_index: the window's number in its source, if it has one.
+            extra: more fields for the row, as JSON; not to be changed afterwards.
+
+        Raises:
+            InputError: it is not a result.
+            OutboxError: the delivery is not running.
+        """
+        if not isinstance(result, Result):
+            raise InputError(f"put takes a Result; this is a {type(result).__name__}")
+        if result.model is not self._model:
+            self._model = result.model
+            self._model_changed = True
+        self._started().put(PendingResult(result, window_index, extra))
+        self._put += 1
+
+    def event(self, kind: str, fields: Mapping[str, Any] | None = None) -> None:
+        """Report something that happened: drift, an update, a rollback.
+
+        Args:
+            kind: what happened, in one word; not `gap`, which is the outbox's own.
+            fields: particulars, as JSON.
+
+        Raises:
+            InputError: the kind is empty or `gap`.
+            OutboxError: the delivery is not running.
+        """
+        if not kind or kind == "gap":
+            raise InputError(
+                f"{kind!r} is not a kind of event that can be reported; name what happened"
+            )
+        self._started().put(PendingEvent(self._clock.now_s(), kind, dict(fields or {})))
+        self._put += 1
+
+    def set_health(self, fields: Mapping[str, Any]) -> None:
+        """More fields for the health topic, from now on: latencies, drops, temperature."""
+        self._health_fields = dict(fields)
+
+    def health(self) -> DeliveryHealth:
+        """How delivery is.
+
+        Raises:
+            OutboxError: it was not started.
+        """
+        outbox, courier, writer = self._outbox, self._courier, self._started()
+        if outbox is None or courier is None:
+            raise OutboxError("the delivery was not started")
+        waiting = outbox.waiting
+        record = courier.record
+        return DeliveryHealth(
+            outbox=outbox.id,
+            put=self._put,
+            pending_rows=writer.pending,
+            waiting_rows=waiting.rows,
+            waiting_bytes=waiting.bytes,
+            missing_rows=waiting.missing,
+            oldest_age_s=outbox.oldest_age_s(),
+            durability_window_ms=self._settings.commit_interval_ms,
+            connected=record.connected,
+            mqtt5=record.mqtt5,
+            outages=record.outages,
+            in_flight=courier.session.in_flight,
+            resends=courier.session.resends,
+            disk_failures=writer.failures,
+            last_error=writer.last_error or record.last_error,
+        )
+
+    def flush(self, timeout_s: float = 10.0) -> bool:
+        """Wait until everything that was put is on the medium.
+
+        Returns:
+            Whether it came to pass in time.
+        """
+        return self._started().flush(timeout_s)
+
+    def wait_delivered(self, timeout_s: float) -> bool:
+        """Wait until everything that was put is confirmed, by the fleet or by the broker as set.
+
+        Returns:
+            Whether it came to pass in time.
+        """
+        return self._started().wait_empty(timeout_s)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """Put everything on the medium, say goodbye to the broker and end both threads.
+
+        What was not delivered waits on disk for the next start. Never raises,
+        and never takes longer than `timeout_s`.
+        """
+        if self._writer is None or self._outbox is None:
+            return
+        deadline_s = self._clock.monotonic_s() + timeout_s
+        stored = self._writer.close(timeout_s)
+        self._closing.set()
+        if self._link is not None:
+            self._link.wake()
+        self._thread.join(max(deadline_s - self._clock.monotonic_s(), 0.0))
+        if not stored or self._writer.pending:
+            log.error("%s: %d rows could not be stored", self._outbox.path, self._writer.pending)
+        if stored and not self._thread.is_alive():
+            self._outbox.close()
+
+    def _started(self) -> Writer:
+        if self._writer is None:
+            raise OutboxError(
+                "the delivery was not started; use it as a context manager, or call start()"
+            )
+        return self._writer
+
+    def _on_commit(self, gaps: Spans) -> None:
+        if self._courier is not None:
+            self._courier.committed(gaps)
+
+    def _will(self, connection: int) -> Message | None:
+        courier = self._courier
+        return None if courier is None else courier.state(connection, online=False)
+
+    def _run(self) -> None:
+        link, courier = self._link, self._courier
+        if link is None or courier is None:
+            return
+        link.open()
+        health_due_s = self._clock.monotonic_s()
+        while not self._closing.is_set():
+            courier.pump(_PUMP_S)
+            if self._model_changed:
+                self._model_changed = False
+                courier.set_model(self._model)
+            now_s = self._clock.monotonic_s()
+            if courier.record.connected and now_s >= health_due_s:
+                health_due_s = now_s + self._settings.health_interval_s
+                courier.send_health(
+                    encode_health(self._device, self._clock.now_s(), self._report())
+                )
+        farewell = courier.state(courier.record.connection, online=False)
+        link.close(farewell)
+
+    def _report(self) -> dict[str, Any]:
+        return {"delivery": asdict(self.health()), **self._health_fields}

@@ -1,0 +1,132 @@
+"""The vocabulary of delivery: what a session is told, and what it asks for.
+
+Only numbers travel here, never payloads: the session decides by sequence
+numbers, and whoever drives it knows the outbox and the line.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from edgeml.sync.messages import Ack
+from edgeml.sync.spans import Spans
+
+
+class Phase(Enum):
+    """Whether messages can be sent."""
+
+    OFFLINE = "offline"
+    ONLINE = "online"
+
+
+class Lane(Enum):
+    """Which rows a read is for; in the order of their precedence."""
+
+    EVENTS_AGAIN = "events again"
+    RESULTS_AGAIN = "results again"
+    NEW_EVENTS = "new events"
+    OLD_EVENTS = "old events"
+    NEW_RESULTS = "new results"
+    OLD_RESULTS = "old results"
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The line is there; the broker takes so many unanswered messages."""
+
+    receive_maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The line is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Rows reached the disk: numbers below `next_seq` exist, `gaps` now cover some of them."""
+
+    next_seq: int
+    gaps: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A read was answered: a message with these numbers is on the line under this token."""
+
+    read: "Read"
+    token: int
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A read found nothing."""
+
+    read: "Read"
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The broker answered a message; `reached` is False where nobody is subscribed."""
+
+    token: int
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The ingest's word on how far the store is; `retained` where it is older than this line."""
+
+    ack: Ack
+    retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Up | Down | Committed | Sent | Nothing | Answered | Acked | Tick
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Take rows of a lane with numbers between two and send one message of them.
+
+    Numbers in `skip` are in flight already; where `only` is given, no other numbers are wanted.
+    """
+
+    lane: Lane
+    first: int
+    last: int
+    descending: bool
+    skip: Spans
+    only: Spans | None = None
+
+    @property
+    def of_events(self) -> bool:
+        """Whether events are wanted, gaps among them; otherwise results."""
+        return self.lane in (Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS)
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """These numbers need not be kept; `mark` is the store's, None where a broker answered."""
+
+    acked: Spans
+    mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Compare what is on disk with what the store has, and declare what is in neither."""
+
+    ack: Ack
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate:
+    """The store knows numbers that this outbox never gave: become another outbox."""
+
+
+Effect = Read | LetGo | Audit | Rotate

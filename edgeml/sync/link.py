@@ -1,0 +1,431 @@
+"""The one place that speaks MQTT: a thin skin around paho, without threads of its own.
+
+Whoever owns a `Link` calls `step` in its own thread: it waits for the socket,
+lets paho read and write, and returns what happened as values. Reconnection is
+the table of `reconnect.py`, with a new paho client for every connection, so
+that nothing of a dead session survives inside the library.
+"""
+
+import contextlib
+import logging
+import random
+import select
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edgeml.clock import Clock, SystemClock
+from edgeml.errors import ConfigError, LinkError
+from edgeml.sync.connection import Connection
+from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
+
+log: Final = logging.getLogger("edgeml.link")
+
+_NO_SUBSCRIBERS: Final = 0x10
+_WRONG_VERSION: Final = frozenset((1, 0x84))
+_MAX_PACKET_BYTES: Final = 268_435_455
+_READS_PER_STEP: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something to publish."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """The broker accepted the connection and every subscription.
+
+    Attributes:
+        connection: counts this link's connections, from 1.
+        mqtt5: whether the line speaks MQTT 5.
+        receive_maximum: most unanswered QoS 1 messages that the broker accepts.
+        max_packet_bytes: the largest packet that the broker accepts.
+    """
+
+    connection: int
+    mqtt5: bool
+    receive_maximum: int
+    max_packet_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Down:
+    """The line is gone, or could not be had."""
+
+    reason: str
+    was_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message arrived; `token` is what `acknowledge` takes, 0 where nothing is owed."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The broker answered a QoS 1 message.
+
+    Attributes:
+        token: what `publish` returned.
+        reached: False where the broker said that nobody is subscribed (MQTT 5 only).
+        refused: why the broker would not have it, if so.
+    """
+
+    token: int
+    reached: bool
+    refused: str | None
+
+
+LinkEvent = Up | Down | Received | Published
+
+
+class Link:
+    """A line to one broker that comes back by itself.
+
+    Args:
+        connection: where and how.
+        client_id: the MQTT client id; a second client of the same id throws the first one out.
+        subscriptions: the filters to hold, given whether the line speaks MQTT 5; the line is up
+            when
+            the broker has granted all of them.
+        will: the message that the broker publishes when connection number n dies; None for none.
+        clock: the time.
+        receive_maximum: most unanswered QoS 1 messages that the broker may send at once.
+        manual_ack: messages are confirmed by `acknowledge`, not on arrival.
+        chance: random numbers from 0 to 1, for the jitter.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        client_id: str,
+        subscriptions: Callable[[bool], tuple[str, ...]] = lambda _: (),
+        *,
+        will: Callable[[int], Message | None] = lambda _: None,
+        clock: Clock | None = None,
+        receive_maximum: int = 64,
+        manual_ack: bool = False,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._connection = connection
+        self._client_id = client_id
+        self._subscriptions = subscriptions
+        self._will = will
+        self._clock = SystemClock() if clock is None else clock
+        self._receive_maximum = receive_maximum
+        self._manual_ack = manual_ack
+        self._chance = chance
+        self._policy = Policy(
+            connection.reconnect_min_s, connection.reconnect_max_s, connection.connect_timeout_s
+        )
+        self._filters: tuple[str, ...] = ()
+        self._line = Line()
+        self._mqtt5 = connection.protocol != "3.1.1"
+        self._version_proven = connection.protocol != "auto"
+        self._connections = 0
+        self._client: Client | None = None
+        self._limits = (65535, _MAX_PACKET_BYTES)
+        self._events: list[LinkEvent] = []
+        self._signals: list[tuple[Signal, str]] = []
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+
+    @property
+    def online(self) -> bool:
+        """Whether messages can be sent now."""
+        return self._line.phase is Phase.ONLINE
+
+    def open(self) -> None:
+        """Begin to connect, now and whenever the line is lost."""
+        self._signal(Signal.START, "")
+
+    def step(self, timeout_s: float) -> list[LinkEvent]:
+        """Let the line live for at most `timeout_s`, less when something happens.
+
+        Returns:
+            What happened, in order.
+        """
+        if self._line.deadline_s is not None:
+            timeout_s = min(timeout_s, max(self._line.deadline_s - self._clock.monotonic_s(), 0.0))
+        self._serve(timeout_s)
+        if due(self._line, self._clock.monotonic_s()):
+            self._signal(Signal.DUE, "the broker did not answer in time")
+        while self._signals:
+            signal, reason = self._signals.pop(0)
+            self._signal(signal, reason)
+        events, self._events = self._events, []
+        return events
+
+    def publish(self, message: Message) -> int:
+        """Hand a message to the line.
+
+        Returns:
+            The token that `Published` will carry, for QoS 1.
+
+        Raises:
+            LinkError: the line is down.
+        """
+        if self._client is None:
+            raise LinkError(f"{self._connection.url}: the line is down")
+        info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
+        if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            raise LinkError(f"{self._connection.url}: the line is down")
+        return int(info.mid)
+
+    def acknowledge(self, token: int) -> None:
+        """Tell the broker that a received message is safe; with `manual_ack`, and only then."""
+        if self._client is not None and token:
+            self._client.ack(token, 1)
+
+    def wake(self) -> None:
+        """End a `step` that waits; from any thread."""
+        try:
+            self._wake_writer.send(b"\0")
+        except (BlockingIOError, OSError):
+            return  # a full pipe wakes just as well, and a closed one has nobody to wake
+
+    def close(self, farewell: Message | None = None, timeout_s: float = 1.0) -> None:
+        """Say goodbye in order, so that the broker does not publish the will, and end the line."""
+        client = self._client
+        if client is not None and self.online:
+            deadline_s = self._clock.monotonic_s() + timeout_s
+            if farewell is not None:
+                client.publish(farewell.topic, farewell.payload, farewell.qos, farewell.retain)
+            client.disconnect()
+            while client.want_write() and client.socket() is not None:
+                left_s = deadline_s - self._clock.monotonic_s()
+                if left_s <= 0:
+                    break
+                self._serve(left_s)
+        self._signal(Signal.CLOSE, "")
+        self._events.clear()
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    def _signal(self, signal: Signal, reason: str) -> None:
+        before = self._line
+        after = step(before, signal, self._policy, self._clock.monotonic_s(), self._chance())
+        if after is before:
+            return
+        self._line = after
+        if after.phase is Phase.CONNECTING:
+            self._connect()
+        elif after.phase is Phase.SUBSCRIBING:
+            self._subscribe()
+        elif after.phase is Phase.ONLINE:
+            log.info("%s: online, MQTT %s", self._connection.url, "5" if self._mqtt5 else "3.1.1")
+            self._events.append(Up(self._connections, self._mqtt5, *self._limits))
+        else:
+            self._drop()
+            if after.phase is Phase.WAITING:
+                log.info("%s: %s", self._connection.url, reason)
+                self._events.append(Down(reason, was_up=before.phase is Phase.ONLINE))
+
+    def _connect(self) -> None:
+        self._drop()
+        self._connections += 1
+        try:
+            client = self._new_client()
+            self._client = client
+            client.connect(
+                self._connection.host,
+                self._connection.port,
+                self._connection.keepalive_s,
+                clean_start=True if self._mqtt5 else 3,
+                properties=self._connect_properties() if self._mqtt5 else None,
+            )
+        except (OSError, ValueError, ConfigError) as exc:
+            # ssl's and socket's errors are OSErrors; paho raises ValueError for a bad host name.
+            self._signals.append((Signal.LOST, f"cannot connect: {exc}"))
+
+    def _new_client(self) -> Client:
+        connection = self._connection
+        path = connection.websocket_path
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            clean_session=None if self._mqtt5 else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
+            transport="tcp" if path is None else "websockets",
+            reconnect_on_failure=False,
+            manual_ack=self._manual_ack,
+        )
+        if path is not None:
+            client.ws_set_options(path=path)
+        client.connect_timeout = connection.connect_timeout_s
+        client.max_inflight_messages_set(0)
+        if connection.username is not None:
+            client.username_pw_set(connection.username, connection.password())
+        context = connection.tls_context()
+        if context is not None:
+            client.tls_set_context(context)
+        will = self._will(self._connections)
+        if will is not None:
+            client.will_set(will.topic, will.payload, will.qos, will.retain)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        # With this set, paho leaves all writing to `step`.
+        client.on_socket_register_write = lambda *_: None
+        return client
+
+    def _connect_properties(self) -> Properties:
+        # paho's own class is untyped; through this name the call is not.
+        make: Callable[[int], Properties] = Properties
+        properties = make(PacketTypes.CONNECT)
+        properties.ReceiveMaximum = self._receive_maximum
+        properties.SessionExpiryInterval = 0
+        return properties
+
+    def _subscribe(self) -> None:
+        client = self._client
+        self._filters = self._subscriptions(self._mqtt5)
+        if client is None or not self._filters:
+            self._signals.append((Signal.SUBSCRIBED, ""))
+            return
+        if self._mqtt5:
+            client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._filters])
+        else:
+            client.subscribe([(name, 1) for name in self._filters])
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        if client is None:
+            return
+        client.on_connect = client.on_subscribe = client.on_disconnect = None
+        client.on_message = client.on_publish = None
+        sock = client.socket()
+        if sock is not None:
+            client.on_socket_register_write = None
+            sock.close()
+
+    def _serve(self, timeout_s: float) -> None:
+        client = self._client
+        sock = None if client is None else client.socket()
+        if self._signals or _pending(sock):
+            timeout_s = 0.0
+        if client is None or sock is None:
+            self._wait(None, to_write=False, timeout_s=timeout_s)
+            return
+        readable, writable = self._wait(sock, to_write=client.want_write(), timeout_s=timeout_s)
+        if readable or _pending(sock):
+            self._read(client)
+        if writable and client.socket() is not None:
+            client.loop_write()
+        if client.socket() is not None:
+            client.loop_misc()
+
+    def _read(self, client: Client) -> None:
+        for _ in range(_READS_PER_STEP):
+            if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                return
+            sock = client.socket()
+            if sock is None:
+                return
+            if not _pending(sock) and not self._wait(sock, to_write=False, timeout_s=0.0)[0]:
+                return
+
+    def _wait(self, sock: Any, *, to_write: bool, timeout_s: float) -> tuple[bool, bool]:
+        """Whether the socket can be read and written, or nothing within the time; clears a wake."""
+        poll = select.poll()
+        poll.register(self._wake_reader, select.POLLIN)
+        if sock is not None:
+            try:
+                poll.register(sock, select.POLLIN | (select.POLLOUT if to_write else 0))
+            except (OSError, ValueError):
+                return True, False  # closed under us: reading makes paho notice
+        ready = dict(poll.poll(max(timeout_s, 0.0) * 1000))
+        if ready.pop(self._wake_reader.fileno(), 0):
+            with contextlib.suppress(OSError):
+                self._wake_reader.recv(4096)
+        flags = next(iter(ready.values()), 0)
+        return bool(flags & ~select.POLLOUT), bool(flags & select.POLLOUT)
+
+    def _on_connect(
+        self,
+        _c: Client,
+        _u: Any,
+        _f: ConnectFlags,
+        reason: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if reason.value == 0:
+            self._version_proven = True
+            self._limits = (
+                int(getattr(properties, "ReceiveMaximum", 65535)),
+                int(getattr(properties, "MaximumPacketSize", _MAX_PACKET_BYTES)),
+            )
+            self._signals.append((Signal.ACCEPTED, ""))
+        elif reason.value in _WRONG_VERSION and self._may_fall_back():
+            self._fall_back()
+        else:
+            self._signals.append((Signal.LOST, f"the broker refused the connection: {reason}"))
+
+    def _on_subscribe(
+        self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
+    ) -> None:
+        refused = [
+            name for name, reason in zip(self._filters, reasons, strict=False) if reason.is_failure
+        ]
+        if refused:
+            self._signals.append(
+                (Signal.LOST, f"the broker refused the subscription to {refused[0]}")
+            )
+        else:
+            self._signals.append((Signal.SUBSCRIBED, ""))
+
+    def _on_disconnect(
+        self, _c: Client, _u: Any, _f: DisconnectFlags, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        if self._line.phase is Phase.CONNECTING and self._may_fall_back():
+            self._fall_back()
+        else:
+            self._signals.append((Signal.LOST, f"the line was lost: {reason}"))
+
+    def _on_message(self, _c: Client, _u: Any, message: MQTTMessage) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            topic = ""
+        token = message.mid if message.qos else 0
+        self._events.append(Received(topic, bytes(message.payload), bool(message.retain), token))
+
+    def _on_publish(
+        self, _c: Client, _u: Any, mid: int, reason: ReasonCode, _p: Properties | None
+    ) -> None:
+        refused = str(reason) if reason.is_failure else None
+        self._events.append(Published(mid, reason.value != _NO_SUBSCRIBERS, refused))
+
+    def _may_fall_back(self) -> bool:
+        return self._mqtt5 and not self._version_proven
+
+    def _fall_back(self) -> None:
+        self._mqtt5 = False
+        self._signals.append((Signal.FALL_BACK, "the broker does not speak MQTT 5"))
+
+
+def _pending(sock: Any) -> bool:
+    """Whether decrypted bytes wait inside the TLS or WebSocket layer, unseen by poll."""
+    return bool(sock.pending()) if hasattr(sock, "pending") else False

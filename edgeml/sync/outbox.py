@@ -1,0 +1,477 @@
+"""What waits on disk until somebody else has it: entries, caps, gaps and marks.
+
+An entry is a run of rows of one kind, encoded for the wire, at consecutive
+sequence numbers. It is deleted when it was acknowledged and replaced by a gap
+when a cap forces it out, so every number ever given is acknowledged, in an
+entry, or covered by a gap, and the store can tell exactly what is missing.
+One thread writes, another may read; neither waits for the other.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, Final
+
+from edgeml.clock import Clock
+from edgeml.result import ModelRef
+from edgeml.sync import outboxfile
+from edgeml.sync.outboxfile import BrokenOutboxError, translated
+from edgeml.sync.rows import gap_row, renumbered
+from edgeml.sync.spans import Range, Spans
+
+SEPARATOR: Final = b",\n"
+_PAGES_FREED_AT_ONCE: Final = 512
+_ROW_OVERHEAD: Final = 1.3
+
+
+class Kind(IntEnum):
+    """What an entry holds; a gap stands for rows that will never come."""
+
+    EVENT = 0
+    RESULT = 1
+    GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """How much may wait: bytes of each kind, and seconds of the device's running time."""
+
+    results_bytes: int
+    events_bytes: int
+    max_age_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Rows `seq` to `last`, as stored; `body` joins them with `SEPARATOR`."""
+
+    seq: int
+    last: int
+    kind: Kind
+    model: ModelRef | None
+    body: bytes
+
+    @property
+    def rows(self) -> list[bytes]:
+        """The rows one by one."""
+        return self.body.split(SEPARATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What is in the outbox: rows that wait, their bytes, and numbers covered by gaps."""
+
+    rows: int
+    bytes: int
+    gaps: int
+    missing: int
+
+
+class Outbox:
+    """One device's queue on disk.
+
+    Invariant: the numbers below `next_seq` that are in no entry were acknowledged.
+
+    Attributes:
+        id: names this database; made with it.
+        next_seq: the number that the next row gets.
+        mark: the store's mark, as last heard and written down.
+        boots: how often the outbox was opened.
+        aside: where a damaged predecessor went when this one was opened, if so.
+    """
+
+    def __init__(self, path: Path, caps: Caps, clock: Clock) -> None:
+        """Open the outbox, or make it.
+
+        Raises:
+            OutboxError: another process has it, it cannot be opened, or a later edgeml made it.
+        """
+        self.path = path
+        self._caps = caps
+        self._clock = clock
+        self.aside: Path | None = None
+        self.next_seq = 1
+        self.mark = 0
+        self._lock = outboxfile.take_lock(path)
+        try:
+            self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let another process have it."""
+        self._db.close()
+        self._reader.close()
+        self._lock.close()
+
+    @property
+    def waiting(self) -> Waiting:
+        """What is in the outbox, from counters."""
+        return Waiting(self._rows, sum(self._bytes.values()), self._gaps, self._missing)
+
+    def oldest_age_s(self) -> float | None:
+        """How long the oldest entry has waited, in seconds of running time."""
+        oldest = self._oldest_s
+        return None if oldest is None else max(self._lived_s() - oldest, 0.0)
+
+    def commit(self, entries: Sequence[Entry], acked: Spans, mark: int | None = None) -> Spans:
+        """Store entries and let go of what was acknowledged, in one transaction on the medium.
+
+        Args:
+            entries: new ones, numbered from `next_seq` without a hole.
+            acked: numbers that the other side has.
+            mark: the store's mark, to write down.
+
+        Returns:
+            The numbers that gaps now cover and did not before.
+
+        Raises:
+            BrokenOutboxError: the database is damaged.
+            OutboxError: the rows cannot be stored, for example because the disk is full.
+        """
+        with translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for entry in entries:
+                    self._insert(entry)
+                next_seq = entries[-1].last + 1 if entries else self.next_seq
+                for first, last in acked.ranges:
+                    self._delete("seq >= ? AND seq <= ? AND last <= ?", first, last, last)
+                gaps = self._enforce_caps() if entries else Spans()
+                self._set("next_seq", next_seq)
+                self._set("lived_s", self._lived_s())
+                if mark is not None:
+                    self._set("mark", mark)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+            self.next_seq = next_seq
+            self.mark = self.mark if mark is None else mark
+            self._find_oldest()
+            self._db.execute(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})").fetchall()
+        return gaps
+
+    def read(
+        self,
+        kinds: Sequence[Kind],
+        first: int,
+        last: int,
+        *,
+        descending: bool = False,
+        limit: int = 64,
+    ) -> list[Entry]:
+        """Entries that begin between two numbers, in either order; for the reading thread.
+
+        Raises:
+            OutboxError: the database cannot be read.
+        """
+        marks = ",".join("?" * len(kinds))
+        order = "DESC" if descending else "ASC"
+        query = (
+            "SELECT e.seq, e.last, e.kind, m.name, m.version, m.digest, e.body FROM entries e "  # noqa: S608
+            f"LEFT JOIN models m ON m.id = e.model WHERE e.kind IN ({marks}) "
+            f"AND e.seq >= ? AND e.seq <= ? ORDER BY e.seq {order} LIMIT ?"
+        )
+        with translated(self.path):
+            found = self._reader.execute(query, (*kinds, first, last, limit)).fetchall()
+        return [
+            Entry(
+                seq,
+                end,
+                Kind(kind),
+                None if name is None else ModelRef(name, version, digest),
+                body,
+            )
+            for seq, end, kind, name, version, digest, body in found
+        ]
+
+    def audit(self, stored: Spans, horizon: int, reason: str) -> Spans:
+        """Declare what is neither here nor in the store: deleted on a word that no longer holds.
+
+        Args:
+            stored: everything the store says it has.
+            horizon: nothing beyond this number is judged.
+            reason: what the gap records say.
+
+        Returns:
+            The numbers that gaps now cover.
+
+        Raises:
+            OutboxError: the gaps cannot be stored.
+        """
+        last = min(horizon, self.next_seq - 1)
+        if last < 1:
+            return Spans()
+        with translated(self.path):
+            held = self._db.execute("SELECT seq, last FROM entries").fetchall()
+            lost = Spans(((1, last),)).minus(stored).minus(Spans.of(held))
+            if lost:
+                self._write_gaps(lost, reason)
+        return lost
+
+    def split(self, limit_bytes: int) -> Spans:
+        """Cut entries that are longer than a broker accepts into single rows.
+
+        Args:
+            limit_bytes: a single row that is still longer becomes a gap.
+
+        Returns:
+            The numbers that gaps now cover.
+
+        Raises:
+            OutboxError: they cannot be rewritten.
+        """
+        gaps = Spans()
+        with translated(self.path):
+            query = (
+                "SELECT e.seq, e.kind, m.name, m.version, m.digest, e.body FROM entries e "
+                "LEFT JOIN models m ON m.id = e.model WHERE e.bytes > ? AND e.kind != ?"
+            )
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                found = self._db.execute(query, (limit_bytes, int(Kind.GAP))).fetchall()
+                for first, kind, name, version, digest, body in found:
+                    model = None if name is None else ModelRef(name, version, digest)
+                    self._delete("seq = ?", first)
+                    for seq, row in enumerate(body.split(SEPARATOR), first):
+                        if len(row) > limit_bytes:
+                            self._write_gaps(Spans(((seq, seq),)), "row too large for the broker")
+                            gaps = gaps.plus(seq, seq)
+                        else:
+                            self._insert(Entry(seq, seq, Kind(kind), model, row))
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+        return gaps
+
+    def rotate(self) -> None:
+        """Become another outbox: new id, the same rows, numbered from 1.
+
+        For when the store knows numbers that this file never gave: the file is
+        an old copy, and to go on would hide new results behind old numbers.
+
+        Raises:
+            OutboxError: it cannot be rewritten.
+        """
+        with translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                held = self._db.execute(
+                    "SELECT seq, last, body FROM entries ORDER BY seq"
+                ).fetchall()
+                next_seq = 1
+                for seq, last, body in held:
+                    shift = next_seq - seq
+                    moved = SEPARATOR.join(renumbered(row, shift) for row in body.split(SEPARATOR))
+                    self._db.execute(
+                        "UPDATE entries SET seq = ?, last = ?, body = ? WHERE seq = ?",
+                        (next_seq, last + shift, moved, seq),
+                    )
+                    next_seq = last + shift + 1
+                new_id = outboxfile.new_outbox_id()
+                self._set("outbox", new_id)
+                self._set("next_seq", next_seq)
+                self._set("mark", 0)
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+        self.id, self.next_seq, self.mark = new_id, next_seq, 0
+
+    def evict(self, share: float) -> Spans:
+        """Give up the oldest share of the results, to make room on a full disk.
+
+        Raises:
+            OutboxError: not even that is possible.
+        """
+        with translated(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                target = int(self._bytes[Kind.RESULT] * (1 - share))
+                gaps = self._evict(Kind.RESULT, target, None, "disk full")
+                self._db.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
+        return gaps
+
+    def start_over(self) -> Path:
+        """Set a database that turned out to be damaged aside, and go on with a new one.
+
+        Raises:
+            OutboxError: it cannot be set aside.
+        """
+        self._db.close()
+        self._reader.close()
+        self.aside = outboxfile.set_aside(self.path)
+        self._open()
+        return self.aside
+
+    def _open(self) -> None:
+        cap_bytes = int((self._caps.results_bytes + self._caps.events_bytes) * _ROW_OVERHEAD) + (
+            4 << 20
+        )
+        try:
+            self._db = outboxfile.connect(self.path, cap_bytes)
+            self._load()
+        except BrokenOutboxError:
+            self.aside = outboxfile.set_aside(self.path)
+            self._db = outboxfile.connect(self.path, cap_bytes)
+            self._load()
+        self._reader = outboxfile.connect_reader(self.path)
+
+    def _load(self) -> None:
+        with translated(self.path):
+            meta: dict[str, Any] = dict(self._db.execute("SELECT key, value FROM meta"))
+            try:
+                self.id = str(meta["outbox"])
+                self.next_seq = int(meta["next_seq"])
+                self.mark = int(meta["mark"])
+                self.boots = int(meta["boots"]) + 1
+                self._lived_before_s = float(meta["lived_s"])
+            except (KeyError, ValueError, TypeError) as exc:
+                raise BrokenOutboxError(
+                    f"{self.path}: the outbox's own record is damaged: {exc}"
+                ) from exc
+            self._opened_s = self._clock.monotonic_s()
+            self._models: dict[ModelRef, int] = {}
+            self._count()
+            self._db.execute("BEGIN IMMEDIATE")
+            self._set("boots", self.boots)
+            self._db.execute("COMMIT")
+
+    def _count(self) -> None:
+        self._bytes = dict.fromkeys(Kind, 0)
+        self._rows = self._gaps = self._missing = 0
+        self._find_oldest()
+        for kind, entries, rows, size in self._db.execute(
+            "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries GROUP BY kind"
+        ).fetchall():
+            self._bytes[Kind(kind)] = size
+            if kind == Kind.GAP:
+                self._gaps, self._missing = entries, rows
+            else:
+                self._rows += rows
+
+    def _find_oldest(self) -> None:
+        row = self._db.execute("SELECT lived_s FROM entries ORDER BY seq LIMIT 1").fetchone()
+        self._oldest_s = None if row is None else float(row[0])
+
+    def _undo(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+        self._models.clear()
+        self._count()
+
+    def _insert(self, entry: Entry) -> None:
+        model = None if entry.model is None else self._model_id(entry.model)
+        size = len(entry.body)
+        self._db.execute(
+            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (entry.seq, entry.last, int(entry.kind), model, size, self._lived_s(), entry.body),
+        )
+        self._tally(entry.kind, entry.last - entry.seq + 1, size, 1)
+
+    def _model_id(self, model: ModelRef) -> int:
+        known = self._models.get(model)
+        if known is None:
+            key = (model.name, model.version, model.digest)
+            self._db.execute(
+                "INSERT OR IGNORE INTO models (name, version, digest) VALUES (?, ?, ?)", key
+            )
+            query = "SELECT id FROM models WHERE name = ? AND version = ? AND digest = ?"
+            known = int(self._db.execute(query, key).fetchone()[0])
+            self._models[model] = known
+        return known
+
+    def _delete(self, where: str, *values: int) -> None:
+        sums = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
+        for kind, entries, rows, size in self._db.execute(
+            f"{sums} WHERE {where} GROUP BY kind",
+            values,
+        ).fetchall():
+            self._tally(Kind(kind), -rows, -size, -entries)
+        self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
+
+    def _tally(self, kind: Kind, rows: int, size: int, entries: int) -> None:
+        self._bytes[kind] += size
+        if kind is Kind.GAP:
+            self._gaps += entries
+            self._missing += rows
+        else:
+            self._rows += rows
+
+    def _enforce_caps(self) -> Spans:
+        gaps = Spans()
+        for kind, cap in (
+            (Kind.RESULT, self._caps.results_bytes),
+            (Kind.EVENT, self._caps.events_bytes),
+        ):
+            if self._bytes[kind] > cap:
+                gaps = gaps.union(self._evict(kind, cap, None, "disk cap"))
+        if self._caps.max_age_s is not None:
+            born_before_s = self._lived_s() - self._caps.max_age_s
+            gaps = gaps.union(self._evict(Kind.RESULT, 0, born_before_s, "age"))
+        return gaps
+
+    def _evict(
+        self, kind: Kind, target_bytes: int, born_before_s: float | None, reason: str
+    ) -> Spans:
+        excess = self._bytes[kind] - target_bytes
+        going: list[Range] = []
+        query = "SELECT seq, last, bytes, lived_s FROM entries WHERE kind = ? ORDER BY seq"
+        cursor = self._db.execute(query, (int(kind),))
+        for seq, last, size, lived_s in cursor:
+            if excess <= 0 or (born_before_s is not None and lived_s >= born_before_s):
+                break
+            going.append((seq, last))
+            excess -= size
+        cursor.close()
+        gone = Spans.of(going)
+        for first, last in gone.ranges:
+            self._delete("seq >= ? AND seq <= ?", first, last)
+        self._write_gaps(gone, reason)
+        return gone
+
+    def _write_gaps(self, lost: Spans, reason: str) -> None:
+        own = not self._db.in_transaction
+        if own:
+            self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for first, last in lost.ranges:
+                self._insert(self._gap(first, last, reason))
+            if own:
+                self._db.execute("COMMIT")
+        except BaseException:
+            if own:
+                self._undo()
+            raise
+
+    def _gap(self, first: int, last: int, reason: str) -> Entry:
+        """The gap record, grown over the one just before it where the reason is the same."""
+        query = (
+            "SELECT seq, last, body FROM entries WHERE seq < ? AND kind = ? "
+            "ORDER BY seq DESC LIMIT 1"
+        )
+        before = self._db.execute(query, (first, int(Kind.GAP))).fetchone()
+        touches = before is not None and before[1] == first - 1
+        if touches and json.loads(before[2])["fields"]["reason"] == reason:
+            self._delete("seq = ?", before[0])
+            first = before[0]
+        return Entry(first, last, Kind.GAP, None, gap_row(first, last, self._clock.now_s(), reason))
+
+    def _set(self, key: str, value: str | float) -> None:
+        self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+
+    def _lived_s(self) -> float:
+        return self._lived_before_s + self._clock.monotonic_s() - self._opened_s
+
+
+def spans_of(entries: Iterable[Entry]) -> Spans:
+    """The numbers that entries account for."""
+    return Spans.of((entry.seq, entry.last) for entry in entries)

@@ -1,0 +1,84 @@
+"""How a result or an event becomes the JSON that is stored, sent and never touched again.
+
+A row is encoded once, in the writer's thread, and travels from disk to broker
+as those bytes. JSON has no NaN: a number that is not finite becomes null, so
+that one broken inference cannot stop the delivery of all the others.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from edgeml.result import Result
+from edgeml.sync.messages import GAP, finite
+
+_encode: Final = json.JSONEncoder(
+    separators=(",", ":"), allow_nan=False, check_circular=False
+).encode
+
+
+def result_row(
+    seq: int, result: Result, window: int | None, extra: Mapping[str, Any] | None
+) -> bytes:
+    """One result as a row of the `results` topic."""
+    row: dict[str, Any] = {
+        "seq": seq,
+        "start_s": result.start_s,
+        "end_s": result.end_s,
+        "label": result.label,
+        "score": result.score,
+        "outputs": result.outputs,
+        "pre_us": round(result.pre_us, 1),
+        "invoke_us": round(result.invoke_us, 1),
+        "post_us": round(result.post_us, 1),
+    }
+    if window is not None:
+        row["window"] = window
+    if extra is not None:
+        row["extra"] = extra
+    return _json(row)
+
+
+def event_row(seq: int, time_s: float, kind: str, fields: Mapping[str, Any]) -> bytes:
+    """One event as a row of the `events` topic."""
+    return _json({"seq": seq, "time_s": time_s, "kind": kind, "fields": fields})
+
+
+def gap_row(first: int, last: int, time_s: float, reason: str) -> bytes:
+    """The record that stands in for rows that will never come, as a row of the `events` topic."""
+    fields = {"count": last - first + 1, "reason": reason}
+    return _json({"seq": first, "last": last, "time_s": time_s, "kind": GAP, "fields": fields})
+
+
+def renumbered(row: bytes, shift: int) -> bytes:
+    """The row with its sequence number, and a gap's last one, moved by `shift`."""
+    document = json.loads(row)
+    document["seq"] += shift
+    if "last" in document:
+        document["last"] += shift
+    return _json(document)
+
+
+def _json(row: dict[str, Any]) -> bytes:
+    try:
+        return _encode(row).encode("ascii")
+    except (ValueError, TypeError, RecursionError):
+        return _encode(_plain(row)).encode("ascii")
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value with only what JSON has: others become text, what is not finite becomes null."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return finite(value)
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(child, depth + 1) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(child, depth + 1) for child in value]
+    return _plain(value.item()) if hasattr(value, "item") else str(value)
+
+
+_MAX_DEPTH: Final = 32
