@@ -208,11 +208,11 @@ def _read_golden(archive: zipfile.ZipFile, manifest: Manifest, where: str) -> Go
         )
     if len(outputs) != len(windows) or not len(windows):
         raise BundleError(f"{where}: {len(windows)} windows but {len(outputs)} outputs")
-    if tolerance.dtype.kind != "f" or tolerance.size != 1 or not 0 <= float(tolerance) < math.inf:
+    if tolerance.dtype.kind != "f" or tolerance.size != 1 or not 0 <= tolerance.item() < math.inf:
         raise BundleError(f"{where}: the tolerance is not one number >= 0")
     if not np.isfinite(windows).all():
         raise BundleError(f"{where}: windows hold NaN or infinity")
-    return Golden(windows, outputs, float(tolerance))
+    return Golden(windows, outputs, float(tolerance.item()))
 
 
 def _read_array(arrays: zipfile.ZipFile, name: str, where: str) -> npt.NDArray[Any]:
