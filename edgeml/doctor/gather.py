@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import sysconfig
+import time
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +33,8 @@ _DEVICE_GROUPS: Final = {
 }
 _IMPORT_TIMEOUT_S: Final = 60.0
 _TOOL_TIMEOUT_S: Final = 5.0
+_SECOND_CHANCE_S: Final = 3.0
+"""After a refusal: the next attempt may be the one in the older MQTT that the broker speaks."""
 
 
 def gather(*, broker: str | None, state_folder: Path) -> Facts:
@@ -137,10 +140,26 @@ def _missing_groups() -> dict[str, str]:
 
 
 def _broker_error(url: str) -> str:
-    from edgeml.sync.link import check_connection
+    """Why no session with the broker came about; empty where one did."""
+    from edgeml.sync.connection import Connection
+    from edgeml.sync.link import Down, Link, Up
 
     try:
-        check_connection(url, timeout_s=_TOOL_TIMEOUT_S)
+        connection = Connection(url, connect_timeout_s=_TOOL_TIMEOUT_S)
     except EdgeMLError as exc:
         return str(exc)
-    return ""
+    link = Link(connection, client_id=f"edgeml-doctor-{os.getpid()}")
+    link.open()
+    give_up_s = time.monotonic() + 2 * _TOOL_TIMEOUT_S
+    reason = "it does not answer"
+    try:
+        while time.monotonic() < give_up_s:
+            for event in link.step(0.1):
+                if isinstance(event, Up):
+                    return ""
+                if isinstance(event, Down):
+                    reason = event.reason
+                    give_up_s = min(give_up_s, time.monotonic() + _SECOND_CHANCE_S)
+    finally:
+        link.close()
+    return reason

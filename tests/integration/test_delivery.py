@@ -1,0 +1,167 @@
+"""Results arrive exactly once, whoever of the three dies: real broker, real store, real threads."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from edgeml.errors import OutboxError
+from edgeml.fleet.ingest import Ingest
+from edgeml.fleet.localbroker import BrokerKind, LocalBroker, embedded, find_mosquitto
+from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.result import ModelRef, Result
+from edgeml.sync.connection import Connection
+from edgeml.sync.delivery import Delivery
+from edgeml.sync.settings import AckMode, Mqtt
+
+MODEL = ModelRef("activity", 3, "ab" * 32)
+DEADLINE_S = 300.0
+
+
+def a_result(n: int) -> Result:
+    return Result(MODEL, float(n), n + 10.0, "walking", 0.75, (0.25, 0.75), 11.0, 22.0, 3.0)
+
+
+def kinds() -> list[BrokerKind]:
+    mosquitto = find_mosquitto()
+    found = [embedded()]
+    return (
+        found
+        if mosquitto is None
+        else [BrokerKind("mosquitto", (str(mosquitto), "-p", "{port}")), *found]
+    )
+
+
+@pytest.fixture(params=kinds(), ids=lambda kind: kind.name)
+def broker(request: pytest.FixtureRequest) -> Iterator[LocalBroker]:
+    if request.param.name == "embedded":
+        pytest.importorskip("amqtt")
+    with LocalBroker(request.param) as running:
+        yield running
+
+
+def settings(broker: LocalBroker, tmp_path: Path, ack: AckMode = "fleet") -> Mqtt:
+    return Mqtt(
+        broker.url,
+        fleet="plant",
+        outbox=tmp_path / "outbox.db",
+        reconnect_min_s=0.1,
+        reconnect_max_s=0.5,
+        commit_interval_ms=20,
+        ack=ack,
+    )
+
+
+@contextmanager
+def an_ingest(broker: LocalBroker, path: Path) -> Iterator[Ingest]:
+    store = SQLiteStore(path)
+    connection = Connection(broker.url, reconnect_min_s=0.1, reconnect_max_s=0.5)
+    ingest = Ingest(connection, "plant", store)
+    stop = threading.Event()
+    thread = threading.Thread(target=ingest.run, args=(stop,))
+    thread.start()
+    try:
+        yield ingest
+    finally:
+        stop.set()
+        ingest.wake()
+        thread.join(DEADLINE_S)
+        store.close()
+        assert not thread.is_alive()
+
+
+def windows(path: Path) -> list[int]:
+    store = SQLiteStore(path)
+    try:
+        return [row["window"] for row in store.results()]
+    finally:
+        store.close()
+
+
+def test_results_reach_the_store_and_leave_the_device(broker: LocalBroker, tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(300):
+            delivery.put(a_result(n), window_index=n, extra={"truth": "walking"})
+        assert delivery.wait_delivered(DEADLINE_S)
+        assert delivery.health().waiting_rows == 0
+    rows = list(SQLiteStore(store).results())
+    assert [row["window"] for row in rows] == list(range(300))
+    first = rows[0]
+    assert (first["device"], first["label"], first["score"]) == ("pump-7", "walking", 0.75)
+    assert (first["start_s"], first["end_s"], json.loads(first["outputs"])) == (0, 10, [0.25, 0.75])
+    assert json.loads(first["extra"]) == {"truth": "walking"}
+    assert (first["model"], first["model_version"], first["model_digest"]) == (
+        "activity", 3, "ab" * 32,
+    )  # fmt: skip
+
+
+def test_a_broker_that_dies_and_forgets_everything_loses_nothing(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(200):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.wait_delivered(DEADLINE_S)
+        broker.kill()
+        for n in range(200, 400):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.flush(DEADLINE_S)
+        assert delivery.health().waiting_rows == 200
+        broker.start()
+        assert delivery.wait_delivered(DEADLINE_S)
+        assert delivery.health().outages == 1
+    assert windows(store) == list(range(400))
+
+
+def test_results_wait_on_disk_until_there_is_an_ingest(broker: LocalBroker, tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    with Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(100):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.flush(DEADLINE_S)
+        with an_ingest(broker, store):
+            assert delivery.wait_delivered(DEADLINE_S)
+    assert windows(store) == list(range(100))
+
+
+def test_results_of_a_closed_delivery_go_out_at_the_next_start(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    with Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(100):
+            delivery.put(a_result(n), window_index=n)
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        delivery.put(a_result(100), window_index=100)
+        assert delivery.wait_delivered(DEADLINE_S)
+    assert windows(store) == list(range(101))
+
+
+def test_with_ack_broker_a_result_may_go_when_the_broker_answered(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    with Delivery("pump-7", settings(broker, tmp_path, ack="broker")) as delivery:
+        for n in range(100):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.wait_delivered(DEADLINE_S)
+
+
+def test_a_second_process_on_one_outbox_is_told_so(tmp_path: Path) -> None:
+    nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
+    with Delivery("pump-7", nowhere), pytest.raises(OutboxError, match="another process uses"):
+        Delivery("pump-7", nowhere).start()
+
+
+def test_without_a_broker_put_still_stores(tmp_path: Path) -> None:
+    nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
+    with Delivery("pump-7", nowhere) as delivery:
+        for n in range(50):
+            delivery.put(a_result(n))
+        assert delivery.flush(DEADLINE_S)
+        health = delivery.health()
+        assert (health.waiting_rows, health.connected) == (50, False)

@@ -1,0 +1,126 @@
+"""A device composed of real parts: the shipped model, recordings, an outbox, a broker."""
+
+import threading
+import time
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeml import Device, Model, Mqtt
+from edgeml.errors import ConfigError, SensorError
+from edgeml.fleet.localbroker import LocalBroker, free_port
+from edgeml.sensors import Replay, Sample, Window
+
+DATA = resources.files("edgeml.demo") / "data"
+
+
+@pytest.fixture
+def bundle() -> Path:
+    return Path(str(DATA / "activity.tflite"))
+
+
+@pytest.fixture
+def recordings() -> Replay:
+    return Replay(str(DATA / "recordings.npz"), start_s=1_700_000_000.0)
+
+
+def test_a_loop_over_a_source_gives_what_predict_gives(bundle: Path, recordings: Replay) -> None:
+    with Device("d", model=bundle) as device, Model.load(bundle) as model:
+        results = list(device.run(recordings))
+        expected = [model.predict(recording) for recording in recordings.recordings]
+    assert [(r.label, r.score, r.outputs) for r in results] == [
+        (e.label, e.score, e.outputs) for e in expected
+    ]
+    starts_s = recordings.start_times_s(1_700_000_000.0)
+    assert [r.start_s for r in results] == pytest.approx(starts_s)
+    assert all(r.end_s - r.start_s == pytest.approx(9.9) for r in results)
+
+
+def test_run_takes_windows_as_well_as_samples(bundle: Path, recordings: Replay) -> None:
+    windows = [Window(float(i), float(i) + 9.9, r) for i, r in enumerate(recordings.recordings)]
+    with Device("d", model=bundle) as device:
+        assert [r.start_s for r in device.run(windows)] == [float(i) for i in range(40)]
+
+
+def test_the_label_is_right_on_the_recordings(bundle: Path, recordings: Replay) -> None:
+    with Device("d", model=bundle) as device:
+        labels = [result.label for result in device.run(recordings)]
+    assert recordings.labels is not None
+    right = np.mean([a == b for a, b in zip(labels, recordings.labels, strict=True)])
+    assert right >= 0.95
+
+
+def test_a_dead_broker_changes_nothing_but_the_delivery(
+    bundle: Path, recordings: Replay, tmp_path: Path
+) -> None:
+    before = threading.active_count()
+    sync = Mqtt(f"mqtt://127.0.0.1:{free_port()}", outbox=tmp_path / "outbox.db")
+    with Device("d", model=bundle, sync=sync) as device:
+        assert len(list(device.run(recordings))) == 40
+        assert not device.wait_delivered(0.2)
+        health = device.health()
+        assert health.results == 40
+        assert health.delivery is not None
+        assert not health.delivery.connected
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 10
+    assert threading.active_count() == before
+
+
+def test_what_was_not_delivered_goes_out_the_next_time(
+    bundle: Path, recordings: Replay, tmp_path: Path
+) -> None:
+    port = free_port()
+    sync = Mqtt(f"mqtt://127.0.0.1:{port}", outbox=tmp_path / "outbox.db", ack="broker")
+    with Device("d", model=bundle, sync=sync) as device:
+        assert len(list(device.run(recordings))) == 40
+    with LocalBroker(port=port), Device("d", model=bundle, sync=sync) as device:
+        assert device.wait_delivered(60)
+
+
+def test_a_missing_stretch_and_a_bad_reading_are_counted_in_health(
+    bundle: Path, recordings: Replay
+) -> None:
+    samples = list(recordings)
+    samples[10].values[0] = np.nan
+    with Device("d", model=bundle) as device:
+        assert len(list(device.run(samples))) == 39
+        health = device.health()
+    assert health.windows.not_finite == 1
+    assert health.windows.gaps == 39
+    assert health.p50_us > 0
+
+
+def test_columns_in_another_order_are_refused(bundle: Path, tmp_path: Path) -> None:
+    path = tmp_path / "swapped.csv"
+    path.write_text(
+        "gyroscope_x,gyroscope_y,gyroscope_z,accelerometer_x,accelerometer_y,accelerometer_z\n"
+        "0,0,0,0,0,0\n"
+    )
+    with Device("d", model=bundle) as device, pytest.raises(SensorError, match="channels="):
+        list(device.run(Replay(path, sample_rate_hz=10)))
+
+
+def test_a_source_with_other_channels_is_refused(bundle: Path) -> None:
+    with Device("d", model=bundle) as device, pytest.raises(SensorError, match="not the model's"):
+        list(device.run([Sample(0.0, np.zeros(3, np.float32))]))
+
+
+@pytest.mark.parametrize("device_id", ["", "a/b", "pump 7", "x" * 65, "ü"])
+def test_an_id_that_cannot_be_a_topic_is_refused(device_id: str, bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="device id"):
+        Device(device_id, model=bundle)
+
+
+def test_a_model_that_was_handed_in_stays_open(bundle: Path, recordings: Replay) -> None:
+    with Model.load(bundle) as model:
+        with Device("d", model=model) as device:
+            assert len(list(device.run(recordings))) == 40
+        assert model.predict(recordings.recordings[0]).label == "standing"
+
+
+def test_an_unknown_policy_is_found_before_the_first_window(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'hold'"):
+        Device("d", model=bundle, on_nan="holt")

@@ -1,0 +1,54 @@
+"""Every example runs as it stands, is short, and prints what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeml.fleet.localbroker import LocalBroker
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMISES = {
+    "classify_a_file.py": r"^walking \d\.\d\d in \d+ µs$",
+    "run_offline.py": r"^walking [01]\.?\d*$",
+    "deliver_results.py": r"^walking [01]\.?\d*\ndelivered$",
+    "my_own_sensor.py": r"^\['\w+', '\w+', '\w+'\]$",
+}
+MAX_LINES = 15
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A broker and an ingest, for the examples that deliver."""
+    with LocalBroker() as broker:
+        ingest = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "edgeml", "fleet", "ingest", "--broker", broker.url),
+                *("--fleet", "plant-a", "--store", str(tmp_path / "store.db")),
+            ],
+            stderr=subprocess.DEVNULL,
+        )
+        yield {**os.environ, "BROKER": broker.url, "EDGEML_STATE_DIR": str(tmp_path / "state")}
+        ingest.terminate()
+        ingest.wait(20)
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_the_example_prints_what_it_promises(name: str, fleet: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, f"examples/{name}"],
+        cwd=ROOT, env=fleet, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(PROMISES[name], done.stdout.strip()), done.stdout
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_the_example_is_short_and_listed(path: Path) -> None:
+    code = [line for line in path.read_text().splitlines() if line.strip()]
+    assert len(code) <= MAX_LINES
+    assert path.name in (ROOT / "examples" / "README.md").read_text()
