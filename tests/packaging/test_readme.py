@@ -106,7 +106,7 @@ def _make_model(place: Path) -> None:
     )
     model.save(place / "model.keras")
     np.savez(place / "windows.npz", windows=windows)
-    (place / "spec.toml").write_text((ROOT / "tests" / "fixtures" / "spec.toml").read_text())
+    (place / "spec.toml").write_text((ROOT / "examples" / "spec.toml").read_text())
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.splitlines()[0][:60])
