@@ -6,6 +6,7 @@ edgeml fleet export --store PATH -o OUT.csv                  every result as CSV
 """
 
 import argparse
+import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -57,6 +58,8 @@ def _ingest(args: argparse.Namespace) -> int:
     from edgeml.fleet.ingest import Ingest
     from edgeml.fleet.sqlite_store import SQLiteStore
 
+    # Somebody who starts a server wants to see that it reached the broker.
+    logging.getLogger("edgeml").setLevel(logging.INFO)
     store = SQLiteStore(args.store)
     ingest = Ingest(broker_connection(args), args.fleet, store)
     stop = threading.Event()

@@ -76,7 +76,7 @@ def _run(command: str, place: Path) -> None:
 
 
 def _serve(command: str, place: Path) -> None:
-    """A server says on stderr that it is ready, and ends cleanly when asked to."""
+    """A server says where it listens or that it is online, and ends cleanly when asked to."""
     log = place / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(
@@ -87,7 +87,7 @@ def _serve(command: str, place: Path) -> None:
             stderr=output,
         )
     give_up_s = time.monotonic() + STARTED_S
-    while b"ready" not in log.read_bytes():
+    while not re.search(rb"online|in memory", log.read_bytes()):
         assert server.poll() is None, log.read_text()
         assert time.monotonic() < give_up_s, log.read_text()
         time.sleep(0.05)
