@@ -16,7 +16,7 @@ from edgeml.errors import LinkError, OutboxError, ProtocolError
 from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
 from edgeml.sync.link import Down, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.messages import Ack, State, compress, encode_batch
+from edgeml.sync.messages import Ack, State, compress, encode_batch, encode_latest
 from edgeml.sync.outbox import Entry, Kind, Outbox, spans_of
 from edgeml.sync.session import Policy, Session
 from edgeml.sync.settings import Mqtt
@@ -90,6 +90,7 @@ class Courier:
         self._max_packet_bytes = settings.batch_bytes
         self._split_ordered = False
         self._again_s: float | None = None
+        self._latest_seq = 0
         self._model: ModelRef | None = None
         self.record = LineRecord()
         self._ack_topic = self._topic(topics.ACK)
@@ -163,6 +164,7 @@ class Courier:
         resends = self._session.resends
         self._session = self._new_session()
         self._session.resends = resends
+        self._latest_seq = 0
         if self.record.connected:
             self._announce()
             self._tell(flow.Up(self._settings.inflight_batches))
@@ -263,6 +265,10 @@ class Courier:
         if self._settings.compress:
             payload = compress(payload)
         token = self._publish(Message(self._topic(channel), payload, qos=1))
+        if self._settings.latest and model is not None and entries[-1].last > self._latest_seq:
+            self._latest_seq = entries[-1].last
+            flat = encode_latest(self._device, model, rows[-1])
+            self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
         return None if token is None else flow.Sent(read, token, spans_of(entries))
 
     def _publish(self, message: Message) -> int | None:

@@ -12,7 +12,7 @@ import random
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -31,6 +31,8 @@ log: Final = logging.getLogger("edgeml.link")
 
 _NO_SUBSCRIBERS: Final = 0x10
 _WRONG_VERSION: Final = frozenset((1, 0x84))
+_TRIAL_S: Final = 2.0
+"""A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _MAX_PACKET_BYTES: Final = 268_435_455
 _READS_PER_STEP: Final = 64
 
@@ -138,6 +140,9 @@ class Link:
             connection.reconnect_min_s, connection.reconnect_max_s, connection.connect_timeout_s
         )
         self._filters: tuple[str, ...] = ()
+        self._trial = replace(
+            self._policy, answer_timeout_s=min(_TRIAL_S, connection.connect_timeout_s)
+        )
         self._line = Line()
         self._mqtt5 = connection.protocol != "3.1.1"
         self._version_proven = connection.protocol != "auto"
@@ -169,7 +174,10 @@ class Link:
             timeout_s = min(timeout_s, max(self._line.deadline_s - self._clock.monotonic_s(), 0.0))
         self._serve(timeout_s)
         if due(self._line, self._clock.monotonic_s()):
-            self._signal(Signal.DUE, "the broker did not answer in time")
+            if self._line.phase is Phase.CONNECTING and self._may_fall_back():
+                self._fall_back()
+            else:
+                self._signal(Signal.DUE, "the broker did not answer in time")
         while self._signals:
             signal, reason = self._signals.pop(0)
             self._signal(signal, reason)
@@ -224,7 +232,8 @@ class Link:
 
     def _signal(self, signal: Signal, reason: str) -> None:
         before = self._line
-        after = step(before, signal, self._policy, self._clock.monotonic_s(), self._chance())
+        policy = self._policy if self._version_proven or signal is Signal.FALL_BACK else self._trial
+        after = step(before, signal, policy, self._clock.monotonic_s(), self._chance())
         if after is before:
             return
         self._line = after
@@ -237,6 +246,8 @@ class Link:
             self._events.append(Up(self._connections, self._mqtt5, *self._limits))
         else:
             self._drop()
+            if not self._version_proven:
+                self._mqtt5 = True
             if after.phase is Phase.WAITING:
                 log.info("%s: %s", self._connection.url, reason)
                 self._events.append(Down(reason, was_up=before.phase is Phase.ONLINE))

@@ -209,6 +209,13 @@ def parse_health(payload: bytes) -> Mapping[str, Any]:
     return fields.raw
 
 
+def encode_latest(device: str, model: ModelRef, row: bytes) -> bytes:
+    """A result as one flat object, for readers that know nothing of batches."""
+    result = json.loads(row)
+    flat = {"device": device, "model": f"{model.name}@{model.version}", "time_s": result["end_s"]}
+    return _dump({**flat, "label": result["label"], "score": result["score"]})
+
+
 def compress(payload: bytes) -> bytes:
     """The message as zlib; `load` tells it from JSON by its first byte."""
     return zlib.compress(payload, 6)
