@@ -79,6 +79,32 @@ def preparer(name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int,
     return check if identity else prepare
 
 
+def batch_preparer(
+    name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int, ...]
+) -> Callable[[npt.ArrayLike], Floats]:
+    """`preparer` for many windows at once, each by itself.
+
+    Returns:
+        A function from (n, *inputs.shape) to float32 (n, *rows of the input tensor).
+    """
+    rows = shape[1:] if shape[:1] == (1,) else shape
+
+    def prepare(windows: npt.ArrayLike) -> Floats:
+        x = as_floats(windows)
+        if x.shape[1:] != inputs.shape or x.ndim == 0:
+            raise InputError(
+                f"the batch has the shape {list(x.shape)}; {name} takes "
+                f"[n, {', '.join(map(str, inputs.shape))}]"
+            )
+        check_finite(x, "the batch")
+        if pipeline.steps:
+            x = pipeline.batch(x)
+            check_finite(x, "the preprocessed batch")
+        return x.reshape(len(x), *rows)
+
+    return prepare
+
+
 def feeder(backend: Backend) -> Feed:
     """A function that writes a prepared window into the input tensor and runs the model.
 

@@ -4,6 +4,7 @@ Its older `Interpreter` class and not `CompiledModel`: on a corrupt file the
 first raises, the second ends the process.
 """
 
+from functools import cache
 from importlib.metadata import version
 
 from edgeml.runtime.backend import DelegateSpec
@@ -18,6 +19,10 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
     """
     from ai_edge_litert import interpreter
 
-    return open_interpreter(
-        "litert", version("ai-edge-litert"), interpreter, tflite, threads, delegate
-    )
+    return open_interpreter("litert", _version(), interpreter, tflite, threads, delegate)
+
+
+@cache
+def _version() -> str:
+    """Looked up once: it searches every installed package."""
+    return version("ai-edge-litert")

@@ -11,9 +11,9 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
-from typing import Final
+from typing import Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,10 @@ from edgeml.errors import BackendError, BundleError
 from edgeml.manifest import Manifest
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
-from edgeml.runtime.compute import feeder, pipeline_of, preparer
+from edgeml.runtime.batch import Batcher, Row
+from edgeml.runtime.compute import batch_preparer, feeder, pipeline_of, preparer
 from edgeml.runtime.info import ModelInfo
-from edgeml.runtime.outputs import Outputs
+from edgeml.runtime.outputs import Answer, Outputs
 from edgeml.runtime.postprocess import build
 from edgeml.runtime.source import Source, manifest_for, read_source
 from edgeml.runtime.tensors import Array, Floats
@@ -46,7 +47,12 @@ class Model:
     """
 
     def __init__(
-        self, source: Source, backend: Backend, info: ModelInfo, manifest: Manifest
+        self,
+        source: Source,
+        backend: Backend,
+        info: ModelInfo,
+        manifest: Manifest,
+        reopen: Callable[[], Backend],
     ) -> None:
         """From an open backend; use `load`."""
         given = backend.input
@@ -62,14 +68,16 @@ class Model:
         self.ref = ModelRef(manifest.name, manifest.version, source.sha256)
         self.input_spec = given
         self.output_specs = backend.outputs
-        self._tflite = source.tflite
+        self._graph = source.graph
+        self._reopen = reopen
+        self._batcher: Batcher | None = None
         self._lock = threading.Lock()
         self._backend: Backend | None = backend
         self._prepare = preparer(manifest.name, manifest.inputs, pipeline, given.shape)
+        self._prepare_batch = batch_preparer(manifest.name, manifest.inputs, pipeline, given.shape)
         self._feed = feeder(backend)
         self._answer = build(manifest.outputs, outputs)
         self._variables = source.graph.variables
-        self._streams = source.graph.streams
 
     @classmethod
     def load(
@@ -101,11 +109,16 @@ class Model:
         """
         start = time.monotonic()
         read = read_source(source)
-        opened, failure = _open(read, backend, threads, _delegate(delegate), require_delegate)
+        spec = DelegateSpec(delegate, {}) if isinstance(delegate, str) else delegate
+        opened, failure = _open(read, backend, threads, spec, require_delegate)
         manifest = read.manifest or manifest_for(read, opened.input, opened.outputs)
         _fit_input(read, opened, manifest)
         info = ModelInfo.of(read, manifest, opened, failure, (time.monotonic() - start) * 1e3)
-        return cls(read, opened, info, manifest)
+
+        name, asked = opened.name, spec if failure is None else None
+        return cls(
+            read, opened, info, manifest, lambda: open_backend(read.tflite, name, threads, asked)
+        )
 
     def predict(
         self,
@@ -142,17 +155,39 @@ class Model:
             (t1 - t0) * _US, (t2 - t1) * _US, (t3 - t2) * _US,
         )  # fmt: skip
 
-    def predict_batch(self, windows: npt.ArrayLike | Sequence[npt.ArrayLike]) -> list[Result]:
-        """What the model says about each of several windows; the times are each one's own.
+    def predict_batch(self, windows: npt.ArrayLike) -> list[Result]:
+        """What the model says about each of several windows, in batches where that is faster.
 
         Args:
-            windows: float32 (n, *manifest.inputs.shape), in the sensor's units.
+            windows: float32 (n, *manifest.inputs.shape), in the sensor's units. Each
+                is a window by itself.
+
+        Returns:
+            A result for each, whose times are the mean over the batch.
 
         Raises:
             InputError: another shape, no numbers, NaN or infinity.
             BackendError: the interpreter failed, or the model is closed.
         """
-        return [self.predict(window) for window in np.asarray(windows)]
+        with self._lock:
+            t0 = perf_counter()
+            x = self._prepare_batch(windows)
+            t1 = perf_counter()
+            post_s = 0.0
+            answers: list[Answer] = []
+            for rows in self._run_batch(x):
+                t2 = perf_counter()
+                answers += map(self._answer, rows, x[len(answers) :])
+                post_s += perf_counter() - t2
+            invoke_s = perf_counter() - t1 - post_s
+        each = _US / max(1, len(x))
+        times = (t1 - t0) * each, invoke_s * each, post_s * each
+        return [Result(self.ref, 0.0, 0.0, *answer, *times) for answer in answers]
+
+    @property
+    def batch_rows(self) -> int:
+        """Windows that `predict_batch` runs together; 1 before its first call."""
+        return 1 if self._batcher is None else self._batcher.rows
 
     def run_raw(self, window: npt.ArrayLike) -> Array:
         """The model's own output for one raw window, as the interpreter gives it.
@@ -201,8 +236,8 @@ class Model:
     def close(self) -> None:
         """Give the interpreter's memory back, after a prediction under way. May be repeated."""
         with self._lock:
-            self._backend = None
-            self._feed = self._closed
+            self._backend = self._batcher = None
+            self._feed = self._reopen = _refusal(repr(self))
 
     def __enter__(self) -> "Model":
         return self
@@ -219,15 +254,24 @@ class Model:
 
     def _reset_variables(self, new: int | None) -> None:
         """A window by itself must not depend on the one before."""
-        if self._variables and self._backend and (new is None or not self._streams):
+        if self._variables and self._backend and (new is None or not self._graph.streams):
             self._backend.reset_variables()
 
-    def _closed(self, _: Floats) -> Sequence[Array]:
-        raise BackendError(f"{self!r} is closed; load it again")
+    def _run_batch(self, x: Floats) -> Iterable[list[Row]]:
+        if self._variables or self._graph.state or self._backend is None:
+            return ([self._run(row.reshape(self.input_spec.shape))] for row in x)
+        if self._batcher is None:
+            self._batcher = Batcher(self._feed, self.input_spec.shape, self._reopen)
+        return self._batcher.run(x)
 
 
-def _delegate(delegate: str | DelegateSpec | None) -> DelegateSpec | None:
-    return DelegateSpec(delegate, {}) if isinstance(delegate, str) else delegate
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    """What a closed model does instead of computing; it does not hold the model."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise BackendError(f"{name} is closed; load it again")
+
+    return refuse
 
 
 def _open(

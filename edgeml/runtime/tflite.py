@@ -4,6 +4,7 @@ Version 2.14 was built against numpy 1 and fails in strange ways on numpy 2,
 without declaring it, so that is checked here.
 """
 
+from functools import cache
 from importlib.metadata import version
 
 import numpy as np
@@ -27,6 +28,10 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
         )
     from tflite_runtime import interpreter
 
-    return open_interpreter(
-        "tflite", version("tflite-runtime"), interpreter, tflite, threads, delegate
-    )
+    return open_interpreter("tflite", _version(), interpreter, tflite, threads, delegate)
+
+
+@cache
+def _version() -> str:
+    """Looked up once: it searches every installed package."""
+    return version("tflite-runtime")
