@@ -9,7 +9,7 @@ import numpy.typing as npt
 from edgeml.bundle import Bundle, Golden, pack
 from edgeml.errors import ConversionError
 from edgeml.manifest import PreprocessStep, Quantisation, Requires
-from edgeml.preprocess import Pipeline
+from edgeml.preprocess import EXACT_STEPS, Pipeline
 from edgeml.runtime.graph import read_graph
 from edgeml_converters.baseline import Baseline
 from edgeml_converters.inspection import oldest_runtime
@@ -22,11 +22,6 @@ Floats = npt.NDArray[np.float32]
 
 GOLDEN_WINDOWS: Final = 8
 MAX_GOLDEN_ELEMENTS: Final = 1 << 20
-
-EXACT_STEPS: Final = frozenset(
-    {"select", "scale", "standardize", "clip", "pad", "crop", "reshape", "layout"}
-)
-"""Steps with one rounding an operation in a fixed order: the same bits on every machine."""
 
 _INEXACT_STEPS: Final = {1: 2.0, 2: 64.0}
 """Steps of an integer output, by its bytes: what the last bits of a spectrum may move it by."""

@@ -146,27 +146,27 @@ def warnings_about(windows: Floats, inputs: InputSpec, what: str) -> tuple[str, 
     return tuple(found)
 
 
-def standardize_step(windows: npt.ArrayLike, digits: int = 6) -> PreprocessStep:
-    """A `standardize` step for each channel, fitted on these windows.
+def standardize_step(
+    windows: npt.ArrayLike, *, each: bool = False, digits: int = 6
+) -> PreprocessStep:
+    """A `standardize` step fitted on these windows.
 
     Args:
-        windows: (n, ..., channels), the training data.
+        windows: (n, ..., channels), the training data as the step will be given it.
+        each: a mean and a deviation for every element instead of every channel, for
+            features that are not alike.
         digits: significant digits kept, so that the manifest stays readable.
 
     Raises:
-        InputError: a channel that never varies.
+        InputError: a channel or an element that never varies.
     """
     flat = np.asarray(windows, np.float64)
-    flat = flat.reshape(-1, flat.shape[-1])
+    flat = flat if each else flat.reshape(-1, flat.shape[-1])
     mean, std = flat.mean(0), flat.std(0)
     if not (std > 0).all():
-        raise InputError(
-            f"channel {int(np.argmin(std))} never varies; leave it out with a select step"
-        )
+        where = [int(i) for i in np.argwhere(std <= 0)[0]]
+        raise InputError(f"element {where} never varies; leave it out with a select step")
+    rounded = np.vectorize(lambda value: float(f"{value:.{digits}g}"))
     return PreprocessStep(
-        "standardize",
-        {
-            "mean": [float(f"{value:.{digits}g}") for value in mean],
-            "std": [float(f"{value:.{digits}g}") for value in std],
-        },
+        "standardize", {"mean": rounded(mean).tolist(), "std": rounded(std).tolist()}
     )

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgeml import Model
 from edgeml.manifest import Budgets, Channel, InputSpec, OutputSpec
 from edgeml_converters import Spec, convert, standardize_step
 from edgeml_converters.training import finish, fit, say, seeded
@@ -112,6 +113,15 @@ def cross_validate(windows: Floats, labels: Classes) -> float:
         )
         hits += round(conversion.verdict.score * int(held.sum()))
     return hits / len(labels)
+
+
+def measure(bundle: Path) -> dict[str, float]:
+    """The figures of the card, from the bundle as a device runs it."""
+    windows, labels = load("test")
+    with Model.load(bundle) as model:
+        said = [result.label for result in model.predict_batch(windows)]
+    hits = sum(LABELS[label] == name for label, name in zip(labels, said, strict=True))
+    return {"accuracy_int8": hits / len(labels), "test_windows": float(len(labels))}
 
 
 def write_recordings(path: Path) -> None:
