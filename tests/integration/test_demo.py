@@ -9,9 +9,17 @@ import pytest
 
 from edgeml.fleet.localbroker import find_mosquitto
 
-KEYS = (
-    "produced delivered lost duplicates accuracy p50_us p99_us outages seconds"
-).split()
+KEYS = [
+    "produced",
+    "delivered",
+    "lost",
+    "duplicates",
+    "accuracy",
+    "p50_us",
+    "p99_us",
+    "outages",
+    "seconds",
+]
 
 
 def _demo(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -8,7 +8,6 @@ on this machine.
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -18,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeml.fleet.localbroker import LocalBroker
+from edgeml.fleet.localbroker import LocalBroker, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 SHELL = [block for language, block in BLOCKS if language == "sh"]
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 SERVERS = ("edgeml fleet ingest", "edgeml broker")
@@ -55,23 +55,20 @@ def _environment(place: Path) -> dict[str, str]:
 
 
 def _here(text: str, broker: LocalBroker) -> str:
-    return text.replace("broker.local", f"127.0.0.1:{broker.port}").replace(
-        "1883", str(_free_port())
-    )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    text = text.replace("broker.local", f"127.0.0.1:{broker.port}")
+    return text.replace("1883", str(free_port()))
 
 
 def _run(command: str, place: Path) -> None:
     done = subprocess.run(
         ["sh", "-e", "-c", command],
-        cwd=place, env=_environment(place), capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        cwd=place,
+        env=_environment(place),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
@@ -134,7 +131,7 @@ def test_every_piece_of_python_works(block: str, place: Path, broker: LocalBroke
 
 
 def test_the_readme_shows_a_picture_that_is_there() -> None:
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", README)
     assert pictures
     assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
 
