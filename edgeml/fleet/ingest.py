@@ -94,7 +94,7 @@ class Ingest:
         )
         self._intake = Intake()
         self._tokens: list[int] = []
-        self._greet: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str], bool] = {}
         self._since_s: float | None = None
         self.tally = Tally()
 
@@ -150,7 +150,7 @@ class Ingest:
         # which tells devices to send again what the old connection may have swallowed.
         self._name = f"{self._boot}.{event.connection}"
         try:
-            self._publish(self._store.current())
+            self._publish(self._store.current(), greeting=True)
         except StoreError as exc:
             log.warning("%s", exc)
 
@@ -183,7 +183,10 @@ class Ingest:
                 )
             self._intake.states.append(state)
             if state.online:
-                self._greet.add((state.device, state.outbox))
+                # A state that was retained is older than this connection, so the device's
+                # messages may be, too; one that has just been sent is not.
+                who = (state.device, state.outbox)
+                self._asked[who] = self._asked.get(who, False) or event.retained
 
     def _bury(self, topic: str, payload: bytes, reason: str) -> None:
         log.warning("%s: %s", topic, reason)
@@ -192,19 +195,20 @@ class Ingest:
 
     def _flush(self) -> None:
         """Store what is in hand, then, and only then, say so."""
-        tokens, greet = list(self._tokens), set(self._greet)
+        tokens = list(self._tokens)
         try:
             progress = self._commit(self._intake)
-            known = {(p.device, p.outbox) for p in progress}
-            progress.extend(self._store.progress(*who) for who in greet - known)
+            asked = [(self._store.progress(*who), new) for who, new in self._asked.items()]
         except StoreError as exc:
             log.warning("%s; another attempt follows", exc)
             self._since_s = self._clock.monotonic_s() + _RETRY_S
             return
         self._intake = Intake()
-        self._greet -= greet
+        self._asked.clear()
         self._since_s = None
         self._publish(progress)
+        self._publish([p for p, new in asked if not new])
+        self._publish([p for p, new in asked if new], greeting=True)
         for token in tokens:
             self._link.acknowledge(token)
         del self._tokens[: len(tokens)]
@@ -240,10 +244,10 @@ class Ingest:
             return Letter(topic, repr(delivered.batch).encode()[:_LETTER_BYTES], reason)
         return Letter("", repr(part).encode("utf-8", "replace")[:_LETTER_BYTES], reason)
 
-    def _publish(self, progress: Iterable[Progress]) -> None:
+    def _publish(self, progress: Iterable[Progress], *, greeting: bool = False) -> None:
         """Publish marks; one that gets lost is said again with the next batch or connection."""
         for p in progress:
-            ack = Ack(p.outbox, p.mark, p.above, self._name)
+            ack = Ack(p.outbox, p.mark, p.above, self._name, greeting)
             topic = topics.device_topic(self._fleet, p.device, topics.ACK)
             try:
                 self._link.publish(Message(topic, ack.encode(), qos=0, retain=True))

@@ -88,14 +88,15 @@ class Ack:
         outbox: which outbox it speaks of.
         mark: everything from 1 to here is in the store, as a row or as a gap.
         above: ranges beyond the mark that the store has, too; the lowest ones where there are many.
-        ingest: names one connection of one ingest; a new name means what was in flight may have
-            died with the old.
+        ingest: names one connection of one ingest.
+        greeting: this ingest has just come; what was in flight may have died with another.
     """
 
     outbox: str
     mark: int
     above: Spans
     ingest: str
+    greeting: bool = False
 
     def horizon(self, otherwise: int) -> int:
         """The greatest number this message judges; `otherwise` where it names every range."""
@@ -110,6 +111,7 @@ class Ack:
             "seq": self.mark,
             "above": [list(r) for r in self.above.ranges[:MAX_RANGES]],
             "ingest": self.ingest,
+            "greeting": self.greeting,
         }
         return _dump(document)
 
@@ -124,7 +126,13 @@ class Ack:
         _check_version(fields)
         mark = _bounded(fields.integer("seq"), "ack.seq", 0)
         ranges = [_range(value, f"ack.above[{i}]") for i, value in enumerate(fields.items("above"))]
-        return cls(fields.text("outbox"), mark, Spans.of(ranges), fields.text("ingest", default=""))
+        return cls(
+            outbox=fields.text("outbox"),
+            mark=mark,
+            above=Spans.of(ranges),
+            ingest=fields.text("ingest", default=""),
+            greeting=fields.boolean("greeting", default=False),
+        )
 
 
 @dataclass(frozen=True, slots=True)

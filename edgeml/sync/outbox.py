@@ -152,7 +152,8 @@ class Outbox:
             self.next_seq = next_seq
             self.mark = self.mark if mark is None else mark
             self._find_oldest()
-            self._db.execute(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})").fetchall()
+            # execute() would stop after the first page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})")
         return gaps
 
     def read(

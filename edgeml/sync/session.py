@@ -228,7 +228,7 @@ class Session:
             self._audit_s = now_s + AUDIT_DELAY_S
             self._patience_s = self.policy.resend_after_s
             self._probing = False
-            if not event.retained:
+            if ack.greeting and not event.retained:
                 # What the old ingest had not committed died with it.
                 self._send_again(self._flights)
         return effects

@@ -1,4 +1,4 @@
-"""Settings that cannot work are refused where they are written, secrets that leak are refused, too."""
+"""Settings that cannot work are refused where they are written, and so are secrets that leak."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The line's table: it always comes back, never in step with its neighbours, never after it was closed."""
+"""The line's table: it always comes back, out of step with its neighbours, until it is closed."""
 
 import pytest
 from hypothesis import given

@@ -1,0 +1,285 @@
+"""Nothing leaves the disk but what was acknowledged, and what a cap forces out leaves a record."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edgeml.clock import ManualClock
+from edgeml.errors import OutboxError
+from edgeml.result import ModelRef, Result
+from edgeml.sync.outbox import Caps, Entry, Kind, Outbox, spans_of
+from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
+from edgeml.sync.spans import Spans
+from edgeml.sync.writer import Pace, PendingEvent, PendingResult, pack
+
+MODEL = ModelRef("activity", 3, "ab" * 32)
+CAPS = Caps(results_bytes=1 << 20, events_bytes=1 << 20)
+PACE = Pace(interval_s=0.01, rows=100, row_bytes=4000, entry_bytes=2000, memory_rows=1000)
+EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path, clock: ManualClock) -> Iterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.db", CAPS, clock)
+    yield box
+    box.close()
+
+
+def a_result(n: int, label: str = "walking") -> PendingResult:
+    return PendingResult(Result(MODEL, n, n + 1.0, label, 0.5, (0.5,), 1.0, 2.0, 3.0), n, None)
+
+
+def an_event(n: int) -> PendingEvent:
+    return PendingEvent(float(n), "drift", {"n": n})
+
+
+def store(outbox: Outbox, *rows: PendingResult | PendingEvent, acked: Spans | None = None) -> Spans:
+    return outbox.commit(pack(list(rows), outbox.next_seq, PACE, 0.0), acked or Spans())
+
+
+def everything(outbox: Outbox) -> list[Entry]:
+    return outbox.read(EVERYTHING, 1, outbox.next_seq, limit=100_000)
+
+
+def gaps(outbox: Outbox) -> list[tuple[int, int, str]]:
+    return [
+        (e.seq, e.last, json.loads(e.body)["fields"]["reason"])
+        for e in everything(outbox)
+        if e.kind is Kind.GAP
+    ]
+
+
+def test_rows_are_numbered_without_a_hole_and_read_back_as_written(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(50)), an_event(50), a_result(51))
+    entries = everything(outbox)
+    assert spans_of(entries) == Spans(((1, 52),))
+    rows = [json.loads(row) for entry in entries for row in entry.rows]
+    assert [row["seq"] for row in rows] == list(range(1, 53))
+    assert {entry.kind for entry in entries} == {Kind.RESULT, Kind.EVENT}
+    assert all(entry.model == (MODEL if entry.kind is Kind.RESULT else None) for entry in entries)
+
+
+def test_an_opened_outbox_goes_on_where_the_closed_one_ended(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    first = Outbox(tmp_path / "x.db", CAPS, clock)
+    store(first, *(a_result(n) for n in range(10)))
+    first.commit([], Spans(((1, 10),)), mark=10)
+    first.close()
+    second = Outbox(tmp_path / "x.db", CAPS, clock)
+    assert (second.id, second.next_seq, second.mark, second.boots) == (first.id, 11, 10, 2)
+    assert second.waiting.rows == 0
+    second.close()
+
+
+def test_only_what_is_acknowledged_whole_leaves(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(5)))
+    store(outbox, *(a_result(n) for n in range(5)))
+    outbox.commit([], Spans(((1, 7),)))
+    assert spans_of(everything(outbox)) == Spans(((6, 10),))
+    assert outbox.waiting.rows == 5
+    outbox.commit([], Spans(((6, 10),)))
+    assert everything(outbox) == []
+    assert outbox.waiting.bytes == 0
+
+
+def test_a_full_outbox_gives_up_the_oldest_results_and_says_which(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(results_bytes=10_000, events_bytes=10_000), clock)
+    store(box, an_event(0))
+    for n in range(20):
+        store(box, *(a_result(n) for _ in range(10)))
+    assert box.waiting.bytes <= 10_000 + 5_000
+    held = spans_of(everything(box))
+    assert held == Spans(((1, 201),))
+    assert len(gaps(box)) == 1
+    first, last, reason = gaps(box)[0]
+    assert (first, reason) == (2, "disk cap")
+    assert box.waiting.missing == last - first + 1
+    assert box.waiting.rows == 201 - box.waiting.missing
+    assert everything(box)[0].kind is Kind.EVENT
+    box.close()
+
+
+def test_gaps_grow_over_their_neighbours_but_not_over_rows_that_stayed(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(results_bytes=3_000, events_bytes=10_000), clock)
+    for n in range(30):
+        store(box, *(a_result(n) for _ in range(3)))
+        if n == 4:
+            store(box, an_event(n))
+    assert gaps(box)[0][:2] == (1, 15)
+    assert gaps(box)[1][0] == 17
+    assert len(gaps(box)) == 2
+    assert spans_of(everything(box)) == Spans(((1, 91),))
+    box.close()
+
+
+def test_age_counts_running_time_whatever_the_wall_clock_does(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(1 << 20, 1 << 20, max_age_s=100.0), clock)
+    store(box, a_result(1))
+    clock.step_wall(20 * 365 * 86_400)
+    clock.advance(60)
+    store(box, a_result(2))
+    assert gaps(box) == []
+    assert box.oldest_age_s() == 60
+    clock.advance(60)
+    store(box, a_result(3))
+    assert gaps(box) == [(1, 1, "age")]
+    box.close()
+
+
+def test_a_row_too_large_to_send_becomes_a_gap(outbox: Outbox) -> None:
+    store(outbox, a_result(1), a_result(2, label="x" * 5000), a_result(3))
+    assert gaps(outbox) == [(2, 2, "row too large")]
+    assert spans_of(everything(outbox)) == Spans(((1, 3),))
+
+
+def test_entries_longer_than_the_broker_takes_are_cut(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(9)), a_result(9, label="x" * 1500))
+    assert outbox.split(1000) == Spans(((10, 10),))
+    assert all(len(entry.body) <= 1000 for entry in everything(outbox))
+    assert spans_of(everything(outbox)) == Spans(((1, 10),))
+    assert [json.loads(e.body)["seq"] for e in everything(outbox)] == list(range(1, 11))
+
+
+def test_an_audit_names_what_is_neither_here_nor_there(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(10)))
+    store(outbox, *(a_result(n) for n in range(10)))
+    outbox.commit([], Spans(((1, 10),)), mark=10)
+    lost = outbox.audit(Spans(((1, 4), (8, 8))), horizon=20, reason="the store lost it")
+    assert lost == Spans(((5, 7), (9, 10)))
+    assert gaps(outbox) == [(5, 7, "the store lost it"), (9, 10, "the store lost it")]
+    assert outbox.audit(Spans(((1, 4), (8, 8))), 20, "x") == Spans()
+
+
+def test_an_audit_judges_no_further_than_its_horizon(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(10)))
+    outbox.commit([], Spans(((1, 10),)), mark=10)
+    assert outbox.audit(Spans(), horizon=3, reason="x") == Spans(((1, 3),))
+
+
+def test_an_old_copy_becomes_another_outbox_with_the_same_rows(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(30)), an_event(30))
+    outbox.commit([], Spans(((1, 14),)), mark=14)
+    before = [json.loads(row) for e in everything(outbox) for row in e.rows]
+    old_id = outbox.id
+    outbox.rotate()
+    after = [json.loads(row) for e in everything(outbox) for row in e.rows]
+    assert outbox.id != old_id
+    assert [row.pop("seq") for row in after] == list(range(1, len(after) + 1))
+    assert [row.pop("seq") for row in before][-1] == 31
+    assert after == before
+    assert outbox.next_seq == len(after) + 1
+
+
+def test_a_commit_that_fails_changes_nothing(outbox: Outbox) -> None:
+    store(outbox, a_result(1))
+    wrong = [Entry(1, 1, Kind.RESULT, MODEL, b"{}")]
+    with pytest.raises(OutboxError):
+        outbox.commit(wrong, Spans(((1, 1),)))
+    assert (outbox.waiting.rows, outbox.next_seq) == (1, 2)
+    store(outbox, a_result(2))
+    assert spans_of(everything(outbox)) == Spans(((1, 2),))
+
+
+def test_a_file_at_its_cap_says_that_it_is_full_and_an_eviction_helps(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(results_bytes=1 << 30, events_bytes=0), clock)
+    box._db.execute("PRAGMA max_page_count=40")
+    with pytest.raises(FullOutboxError):  # noqa: PT012
+        while True:
+            store(box, *(a_result(n) for n in range(100)))
+    rows = box.waiting.rows
+    lost = box.evict(0.5)
+    assert lost.count == box.waiting.missing > 0
+    assert box.waiting.rows == rows - lost.count
+    store(box, *(a_result(n) for n in range(10)))
+    box.close()
+
+
+@pytest.mark.parametrize("damage", ["random bytes", "torn page", "another database", "lost record"])
+def test_a_damaged_file_is_set_aside_and_a_new_one_begins(
+    tmp_path: Path, clock: ManualClock, damage: str
+) -> None:
+    path = tmp_path / "x.db"
+    box = Outbox(path, CAPS, clock)
+    for n in range(50):
+        store(box, *(a_result(n) for n in range(50)))
+    old_id = box.id
+    box._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    box.close()
+    if damage == "random bytes":
+        path.write_bytes(bytes(range(256)) * 64)
+    elif damage == "torn page":
+        content = bytearray(path.read_bytes())
+        content[4096 : len(content)] = b"\xa5" * (len(content) - 4096)
+        path.write_bytes(content)
+    else:
+        with sqlite3.connect(path) as db:
+            db.execute("DELETE FROM meta" if damage == "lost record" else "PRAGMA application_id=7")
+        db.close()
+    box = Outbox(path, CAPS, clock)
+    assert box.aside is not None
+    assert box.aside.exists()
+    assert box.id != old_id
+    store(box, a_result(1))
+    assert box.waiting.rows == 1
+    box.close()
+
+
+def test_an_outbox_of_a_later_edgeml_is_left_alone(tmp_path: Path, clock: ManualClock) -> None:
+    path = tmp_path / "x.db"
+    Outbox(path, CAPS, clock).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(OutboxError, match="later edgeml"):
+        Outbox(path, CAPS, clock)
+    assert path.exists()
+
+
+def test_damage_found_while_running_is_told_apart_from_a_full_disk(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    path = tmp_path / "x.db"
+    box = Outbox(path, CAPS, clock)
+    for n in range(50):
+        store(box, *(a_result(n) for n in range(50)))
+    box.close()
+    box = Outbox(path, CAPS, clock)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    box._db.execute("PRAGMA cache_size=0")
+    with pytest.raises(BrokenOutboxError):
+        box.commit([], Spans(((1, 2000),)))
+    aside = box.start_over()
+    assert aside.exists()
+    store(box, a_result(1))
+    box.close()
+
+
+def test_space_is_given_back_after_the_rows_left(outbox: Outbox) -> None:
+    for n in range(100):
+        store(outbox, *(a_result(n) for n in range(100)))
+    outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    full = outbox.path.stat().st_size
+    outbox.commit([], Spans(((1, 10_000),)))
+    outbox.commit([], Spans())
+    outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert outbox.path.stat().st_size < full / 2

@@ -1,0 +1,230 @@
+"""What is sent when, and when again, step by step on a clock that the test holds."""
+
+import pytest
+
+from edgeml.sync import flow
+from edgeml.sync.flow import Lane
+from edgeml.sync.messages import Ack
+from edgeml.sync.session import AUDIT_DELAY_S, GAP_PAUSE_S, PROBE_PAUSE_MAX_S, Policy, Session
+from edgeml.sync.spans import Spans
+
+
+class Bench:
+    """A session, the numbers that its outbox holds, and the messages that it sent."""
+
+    def __init__(
+        self, rows: int = 0, *, by_fleet: bool = True, window: int = 4, per_batch: int = 10
+    ) -> None:
+        self.session = Session(Policy("box", by_fleet, window, resend_after_s=10.0), rows + 1, 0)
+        self.per_batch = per_batch
+        self.events: set[int] = set()
+        self.sent: list[tuple[Lane, Spans]] = []
+        self.others: list[flow.Effect] = []
+        self.now_s = 0.0
+
+    def tell(self, event: flow.Event) -> list[flow.Effect]:
+        told: list[flow.Event] = [event]
+        others: list[flow.Effect] = []
+        while told:
+            for effect in self.session.handle(told.pop(0), self.now_s):
+                if isinstance(effect, flow.Read):
+                    told.append(self.answer(effect))
+                else:
+                    others.append(effect)
+        self.others += others
+        return others
+
+    def answer(self, read: flow.Read) -> flow.Event:
+        numbers = [
+            n
+            for n in range(read.first, min(read.last, self.session.next_seq - 1) + 1)
+            if (n in self.events) == read.of_events
+            and n not in read.skip
+            and (read.only is None or n in read.only)
+        ]
+        chosen = numbers[-self.per_batch :] if read.descending else numbers[: self.per_batch]
+        if not chosen:
+            return flow.Nothing(read)
+        spans = Spans.of((n, n) for n in chosen)
+        self.sent.append((read.lane, spans))
+        return flow.Sent(read, len(self.sent), spans)
+
+    def commit(self, next_seq: int, gaps: Spans | None = None) -> None:
+        self.tell(flow.Committed(next_seq, gaps or Spans()))
+
+    def ack(
+        self,
+        mark: int,
+        *above: tuple[int, int],
+        ingest: str = "a.1",
+        greeting: bool = False,
+        retained: bool = False,
+    ) -> list[flow.Effect]:
+        return self.tell(flow.Acked(Ack("box", mark, Spans.of(above), ingest, greeting), retained))
+
+    def ranges(self) -> list[tuple[int, int]]:
+        return [r for _, spans in self.sent for r in spans.ranges]
+
+
+def test_nothing_is_sent_while_the_line_is_down() -> None:
+    bench = Bench(rows=30)
+    bench.commit(41)
+    assert bench.sent == []
+
+
+def test_a_window_is_filled_and_moves_on_with_the_mark() -> None:
+    bench = Bench(rows=100, window=3)
+    bench.tell(flow.Up(100))
+    assert bench.ranges() == [(1, 10), (11, 20), (21, 30)]
+    bench.ack(10)
+    assert bench.ranges()[3:] == [(31, 40)]
+    bench.ack(40)
+    assert bench.ranges()[4:] == [(41, 50), (51, 60), (61, 70)]
+
+
+def test_the_broker_may_narrow_the_window() -> None:
+    bench = Bench(rows=100, window=8)
+    bench.tell(flow.Up(2))
+    assert bench.session.in_flight == 2
+
+
+def test_what_is_acknowledged_is_let_go_even_beyond_a_hole() -> None:
+    bench = Bench(rows=30)
+    bench.tell(flow.Up(100))
+    assert bench.ack(10, (21, 30)) == [flow.LetGo(Spans(((1, 10), (21, 30))), 10)]
+    assert bench.session.in_flight == 1
+
+
+def test_an_acknowledgement_of_another_outbox_means_nothing() -> None:
+    bench = Bench(rows=30)
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Acked(Ack("other", 30, Spans(), "a.1"), False)) == []
+    assert bench.session.in_flight == 3
+
+
+def test_a_lost_line_sends_everything_unconfirmed_again() -> None:
+    bench = Bench(rows=30)
+    bench.tell(flow.Up(100))
+    bench.ack(10)
+    bench.tell(flow.Down())
+    bench.sent.clear()
+    bench.tell(flow.Up(100))
+    # The confirmed rows are still named: in the real outbox they are gone by then.
+    assert (11, 20) in bench.ranges()
+    assert (21, 30) in bench.ranges()
+
+
+def test_without_an_answer_the_first_message_probes_with_growing_pauses() -> None:
+    bench = Bench(rows=30)
+    bench.tell(flow.Up(100))
+    pauses = []
+    for _ in range(8):
+        due_s = bench.session.next_deadline_s()
+        assert due_s is not None
+        pauses.append(due_s - bench.now_s)
+        bench.now_s, before = due_s, len(bench.sent)
+        bench.tell(flow.Tick())
+        assert len(bench.sent) == before + 1
+        assert bench.sent[-1] == (Lane.RESULTS_AGAIN, Spans(((1, 10),)))
+    assert pauses == [10, 10, 20, 40, 80, 160, 300, 300]
+    assert max(pauses) == PROBE_PAUSE_MAX_S
+
+
+def test_the_first_sign_of_life_opens_the_window_again() -> None:
+    bench = Bench(rows=40)
+    bench.tell(flow.Up(100))
+    bench.now_s = 10.0
+    bench.tell(flow.Tick())
+    bench.sent.clear()
+    bench.ack(10)
+    assert bench.ranges() == [(11, 20), (21, 30), (31, 40)]
+
+
+def test_a_new_ingest_gets_at_once_what_the_old_one_may_have_swallowed() -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.ack(0, ingest="old.1", greeting=True, retained=True)
+    bench.sent.clear()
+    bench.ack(0, ingest="new.1", greeting=True)
+    assert bench.ranges() == [(1, 10), (11, 20)]
+    bench.ack(0, ingest="old.1", greeting=True)
+    assert len(bench.sent) == 2
+
+
+def test_when_nobody_listens_one_message_at_a_time_probes() -> None:
+    bench = Bench(rows=100, window=3)
+    bench.tell(flow.Up(100))
+    for token in (1, 2, 3):
+        bench.tell(flow.Answered(token, reached=False))
+    bench.now_s = 10.0
+    bench.tell(flow.Tick())
+    assert bench.session.in_flight == 1
+    assert len(bench.sent) == 4
+
+
+def test_events_go_first_and_the_newest_of_them_first() -> None:
+    bench = Bench(rows=60, window=100, per_batch=2)
+    bench.events = {5, 20, 40, 50}
+    bench.tell(flow.Up(100))
+    lanes = [lane for lane, _ in bench.sent[:2]]
+    assert lanes == [Lane.OLD_EVENTS, Lane.OLD_EVENTS]
+    assert bench.ranges()[:4] == [(40, 40), (50, 50), (5, 5), (20, 20)]
+
+
+def test_a_long_backlog_does_not_hold_up_live_results() -> None:
+    bench = Bench(rows=1000, window=2)
+    bench.tell(flow.Up(100))
+    bench.commit(1021)
+    bench.sent.clear()
+    bench.ack(20)
+    assert [lane for lane, _ in bench.sent] in (
+        [Lane.NEW_RESULTS, Lane.OLD_RESULTS],
+        [Lane.OLD_RESULTS, Lane.NEW_RESULTS],
+    )
+
+
+def test_with_ack_broker_the_brokers_answer_is_enough() -> None:
+    bench = Bench(rows=20, by_fleet=False)
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Answered(1, reached=False)) == [flow.LetGo(Spans(((1, 10),)), None)]
+    assert bench.ack(20) == []
+
+
+def test_a_store_that_went_back_in_time_is_audited_after_a_while() -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.ack(20)
+    bench.ack(5, ingest="restored.1")
+    bench.now_s = AUDIT_DELAY_S
+    audits = [effect for effect in bench.tell(flow.Tick()) if isinstance(effect, flow.Audit)]
+    assert audits == [flow.Audit(Ack("box", 5, Spans(), "restored.1"))]
+    assert bench.session.mark == 5
+
+
+@pytest.mark.parametrize(("mark", "above"), [(21, []), (3, [(20, 21)])])
+def test_a_store_that_knows_unborn_numbers_makes_the_outbox_another_one(
+    mark: int, above: list[tuple[int, int]]
+) -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    assert bench.ack(mark, *above) == [flow.Rotate()]
+
+
+def test_gaps_that_appear_behind_the_reading_are_sent_soon() -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.ack(20)
+    bench.events = {3}
+    bench.commit(21, gaps=Spans(((3, 3),)))
+    assert (3, 3) not in bench.ranges()[2:]
+    bench.now_s = GAP_PAUSE_S
+    bench.tell(flow.Tick())
+    assert bench.sent[-1] == (Lane.OLD_EVENTS, Spans(((3, 3),)))
+
+
+def test_an_unknown_answer_means_nothing() -> None:
+    bench = Bench(rows=10)
+    assert bench.tell(flow.Answered(1, reached=True)) == []
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Answered(99, reached=True)) == []
+    assert bench.session.in_flight == 1
