@@ -134,7 +134,8 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > MAX_BUNDLE_BYTES:
                 raise BundleError(f"{where}: {size} bytes; a bundle has at most {MAX_BUNDLE_BYTES}")
-            return file.read(MAX_BUNDLE_BYTES + 1)
+            # Not read(MAX_BUNDLE_BYTES): that would allocate the maximum before it reads a byte.
+            return file.read(size)
     except OSError as exc:
         raise BundleError(f"{where}: cannot be read ({exc.strerror or exc})") from exc
 

@@ -94,6 +94,12 @@ class ConversionError(EdgeMLError, RuntimeError):
     exit_code = 23
 
 
+class VerificationError(EdgeMLError, RuntimeError):
+    """A model runs, but does not keep what its bundle promises on this machine."""
+
+    exit_code = 24
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A tail for an error message: `; did you mean 'x'?`, or nothing when no known word is near."""
     match = get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -34,6 +34,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     "demo": Verb("run the whole story on real recordings", "edgeml.cli.demo"),
     "doctor": Verb("find what is wrong with this machine, and the cure", "edgeml.cli.doctor"),
     "inspect": Verb("show what is in a bundle", "edgeml.cli.inspect"),
+    "verify": Verb("test a bundle on this machine, in a process of its own", "edgeml.cli.verify"),
+    "bench": Verb("measure a bundle: latency, overhead, memory, cold start", "edgeml.cli.bench"),
     "predict": Verb("run a bundle over files", "edgeml.cli.predict"),
     "fleet": Verb("the receiving end: ingest, status, export", "edgeml.cli.fleet"),
     "broker": Verb("an embedded broker for demos and tests", "edgeml.cli.broker"),

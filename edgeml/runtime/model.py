@@ -253,8 +253,11 @@ class Model:
         return self._feed(x)
 
     def _reset_variables(self, new: int | None) -> None:
-        """A window by itself must not depend on the one before."""
-        if self._variables and self._backend and (new is None or not self._graph.streams):
+        """A window by itself, or after a gap, must not depend on the one before."""
+        if not self._variables or self._backend is None:
+            return
+        rows = self.manifest.inputs.window
+        if not self._graph.streams or new is None or new > rows:
             self._backend.reset_variables()
 
     def _run_batch(self, x: Floats) -> Iterable[list[Row]]:

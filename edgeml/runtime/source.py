@@ -58,14 +58,26 @@ def read_source(source: str | os.PathLike[str] | bytes | Bundle) -> Source:
         name, data = "model", source
     else:
         name, data = os.fspath(source), read_file(source)
+    if is_bundle(data, name):
+        return _from_bundle(Bundle.from_bytes(data, name), name)
     tflite, archive = split(data, name)
     if archive is not None:
-        with archive:
-            is_bundle = MANIFEST in archive.namelist()
-        if is_bundle:
-            return _from_bundle(Bundle.from_bytes(data, name), name)
+        archive.close()
     graph = read_graph(tflite, name)
     return Source(name, tflite, None, graph, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def is_bundle(data: bytes, name: str = "model") -> bool:
+    """Whether the file carries a manifest; a zip without one is another tool's metadata.
+
+    Raises:
+        BundleError: not a .tflite at all, or its zip is damaged.
+    """
+    _, archive = split(data, name)
+    if archive is None:
+        return False
+    with archive:
+        return MANIFEST in archive.namelist()
 
 
 def _from_bundle(bundle: Bundle, name: str) -> Source:

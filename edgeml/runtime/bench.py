@@ -1,0 +1,120 @@
+"""Measures a model on this machine: latency, what edgeml adds, memory, the time to a first result.
+
+Everything runs in processes of its own, like a probe: the file may be anybody's,
+and a cold start needs a process that is cold. With EDGEML_ARMLAB set to a
+command that counts the instructions of a Python command line on an emulated
+board, the report carries them too.
+"""
+
+import json
+import os
+import shlex
+import statistics
+import subprocess
+from collections.abc import Mapping, Sequence
+from time import monotonic
+from typing import Any, Final
+
+from edgeml.errors import ConfigError, EdgeMLError
+from edgeml.runtime.probe import CHILD, ProbeLimits, run_child
+
+ARMLAB: Final = "EDGEML_ARMLAB"
+"""For example `python tests/arm/lab.py count arm64 --`; the model must be readable in there."""
+
+_COLD_STARTS: Final = 5
+_COUNTED: Final = (5, 25)
+_COUNT_TIMEOUT_S: Final = 900.0
+_STDERR: Final = "2"
+"""Where the child's report goes: the lab's own number is on stdout."""
+
+
+def bench(
+    path: str | os.PathLike[str],
+    runs: int = 2000,
+    backend: str | None = None,
+    threads: int | None = None,
+    limits: ProbeLimits | None = None,
+) -> dict[str, Any]:
+    """Measure a model.
+
+    Args:
+        path: a bundle or a plain .tflite.
+        runs: timed predictions.
+        backend: as for `Model.load`.
+        threads: as for `Model.load`.
+        limits: of each child process; None for the defaults.
+
+    Returns:
+        JSON values, times in microseconds at the median: p50_us, p95_us, p99_us of
+        `predict`; pre_us, invoke_us, post_us inside it; bare_us of the backend alone on
+        an input already quantised, and overhead_us above it; peak_rss_mb;
+        cold_start_ms from the start of Python to the first result; instructions of a
+        prediction, None without the ARM lab; operators, None because neither
+        interpreter's Python package gives times by operator.
+
+    Raises:
+        ConfigError: fewer than one run, or EDGEML_ARMLAB does not count.
+        EdgeMLError: what kept the model from running.
+    """
+    if runs < 1:
+        raise ConfigError(f"runs is {runs}; it takes at least one to measure")
+    limits = ProbeLimits() if limits is None else limits
+    order = {
+        "path": os.path.abspath(path),  # noqa: PTH100 - a str for JSON, whatever it was
+        "backend": backend,
+        "threads": threads,
+        "cpu_s": limits.cpu_s,
+        "memory_mb": limits.memory_mb,
+        "runs": runs,
+        "budget_s": limits.timeout_s / 2,
+    }
+    report = _report(run_child("bench", order, limits.timeout_s))
+    report["cold_start_ms"] = statistics.median(
+        _cold_start_ms(order, limits.timeout_s) for _ in range(_COLD_STARTS)
+    )
+    report["instructions"] = count_instructions(order, os.environ.get(ARMLAB))
+    report["operators"] = None
+    return report
+
+
+def _cold_start_ms(order: Mapping[str, Any], timeout_s: float) -> float:
+    start = monotonic()
+    report = _report(run_child("cold", order, timeout_s))
+    return (float(report["first_result_s"]) - start) * 1e3
+
+
+def _report(outcome: dict[str, Any] | EdgeMLError) -> dict[str, Any]:
+    if isinstance(outcome, EdgeMLError):
+        raise outcome
+    return outcome
+
+
+def count_instructions(order: Mapping[str, Any], command: str | None) -> int | None:
+    """Instructions of one prediction: two runs that differ by twenty of them.
+
+    Args:
+        order: as for a probe's child.
+        command: that counts; None for no lab.
+
+    Raises:
+        ConfigError: the command cannot be run, or does not end in a number.
+    """
+    if not command:
+        return None
+    prefix = shlex.split(command)
+    few, many = (_count(prefix, {**order, "runs": runs}) for runs in _COUNTED)
+    return round((many - few) / (_COUNTED[1] - _COUNTED[0]))
+
+
+def _count(prefix: Sequence[str], order: Mapping[str, Any]) -> int:
+    words = [*prefix, "-m", CHILD, "count", _STDERR, json.dumps(order)]
+    try:
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=_COUNT_TIMEOUT_S, check=True
+        )
+        return int(done.stdout.split()[-1])
+    except subprocess.CalledProcessError as exc:
+        last = exc.stderr.strip().rpartition("\n")[2]
+        raise ConfigError(f"{ARMLAB}: {shlex.join(prefix)} failed: {last[:300]}") from exc
+    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as exc:
+        raise ConfigError(f"{ARMLAB}: {shlex.join(prefix)} does not count ({exc})") from exc
