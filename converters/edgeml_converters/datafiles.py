@@ -7,6 +7,7 @@ sample, cut into windows by the spec). Nothing is unpickled.
 
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,8 @@ WINDOW_NAMES: Final = ("windows", "x", "recordings")
 LABEL_NAMES: Final = ("labels", "y")
 MAX_DATA_BYTES: Final = 4 << 30
 """Of an npz's content, so that a small hostile file cannot fill the memory."""
+_DAMAGE: Final = (OSError, ValueError, EOFError, MemoryError)
+"""What numpy raises on a damaged array; MemoryError where its header claims a hostile size."""
 
 Array = npt.NDArray[Any]
 
@@ -94,14 +97,14 @@ def _npz(file: Path) -> dict[str, Array]:
             raise InputError(f"{file}: {size} bytes once unpacked, more than {MAX_DATA_BYTES}")
         with np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as exc:
+    except (*_DAMAGE, zipfile.BadZipFile, zlib.error, NotImplementedError) as exc:
         raise exc if isinstance(exc, InputError) else _unreadable(file, exc) from exc
 
 
 def _npy(file: Path) -> Array:
     try:
         array: Array = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as exc:
+    except _DAMAGE as exc:
         raise _unreadable(file, exc) from exc
     if not isinstance(array, np.ndarray):
         raise InputError(f"{file}: a .npy file with something else than one array in it")

@@ -1,0 +1,145 @@
+"""What a conversion refuses, and what it warns of: each by a message that says what to do."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeml.errors import ConfigError, ConversionError, EdgeMLError, InputError
+from edgeml.manifest import OutputSpec, PreprocessStep
+from edgeml_converters import NoneFitsError, Spec, convert
+
+
+def _spoilt(windows: Any, how: Callable[[Any], Any]) -> Any:
+    return how(windows.copy())
+
+
+def _nan(windows: Any) -> Any:
+    windows[3, 5, 1] = np.nan
+    return windows
+
+
+# What is wrong with the windows, and what the message must say.
+BAD_WINDOWS: list[tuple[str, Callable[[Any], Any], str]] = [
+    ("a NaN", _nan, "NaN or infinite, the first in window 3"),
+    ("too short", lambda w: w[:, :-1], r"\(n, 20, 2\)"),
+    ("no window at all", lambda w: w[:0], "no windows"),
+    ("words", lambda w: w.astype(str), "not numbers"),
+    ("pickled objects", lambda w: w.astype(object), "not numbers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("what", "how", "message"), BAD_WINDOWS, ids=[row[0] for row in BAD_WINDOWS]
+)
+def test_windows_that_cannot_calibrate_are_refused(
+    what: str, how: Callable[[Any], Any], message: str, data: Any, spec: Spec
+) -> None:
+    with pytest.raises(InputError, match=f"calibration: .*{message}"):
+        convert(None, _spoilt(data[0], how), spec=spec)
+
+
+def test_too_few_windows_are_a_warning_that_says_how_many_are_wise(
+    model: Any, data: Any, held_out: Any, spec: Spec
+) -> None:
+    conversion = convert(model, data[0][:12], spec=spec, evaluation=held_out)
+    assert any("12 windows; 100 or more are wise" in line for line in conversion.warnings)
+
+
+def test_a_channel_that_never_varies_is_a_warning_that_names_it(
+    model: Any, data: Any, held_out: Any, spec: Spec
+) -> None:
+    windows = data[0].copy()
+    windows[..., 1] = 2.5
+    conversion = convert(model, windows, spec=spec, evaluation=held_out)
+    assert any("channel 'right' is always 2.5" in line for line in conversion.warnings)
+
+
+def test_an_unknown_label_names_the_nearest(model: Any, data: Any, spec: Spec) -> None:
+    names = np.array([spec.outputs.labels[i] for i in data[1]])
+    names[7] = "fsat"
+    with pytest.raises(InputError, match=r"'fsat' is none of .* did you mean 'fast'"):
+        convert(model, data[0], spec=spec, evaluation=(data[0], names))
+
+
+def test_an_operator_that_only_tensorflow_has_is_refused_by_its_name(
+    keras: Any, data: Any, spec: Spec
+) -> None:
+    import tensorflow as tf
+
+    bessel = keras.layers.Lambda(tf.math.special.bessel_i0)
+    network = keras.Sequential(
+        [keras.Input(spec.inputs.shape), bessel, keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    with pytest.raises(ConversionError, match=r"BesselI0.*Flex"):
+        convert(network, data[0], spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"scheme": "int9"}, ConfigError, "did you mean 'int8'"),
+        ({"io": "int4"}, ConfigError, "io 'int4'"),
+        ({"metric": "acuracy"}, ConfigError, "did you mean 'accuracy'"),
+        ({"metric": "accuracy"}, ConfigError, "needs labels"),
+        ({"max_drop": -0.1}, ConfigError, "0 or more"),
+        ({"max_drop": float("nan")}, ConfigError, "0 or more"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_refused_before_any_work(
+    options: dict[str, Any], error: type[EdgeMLError], message: str, data: Any, spec: Spec
+) -> None:
+    with pytest.raises(error, match=message):
+        convert(None, data[0], spec=spec, **options)
+
+
+def test_a_spec_that_does_not_fit_the_model_is_refused(model: Any, data: Any, spec: Spec) -> None:
+    select = PreprocessStep("select", {"channels": [0]})
+    with pytest.raises(ConversionError, match=r"\[20, 1\], but the model takes \[20, 2\]"):
+        convert(model, data[0], spec=replace(spec, preprocess=(select,)))
+    two = OutputSpec("classification", spec.outputs.labels[:2])
+    with pytest.raises(ConversionError, match="names 2 labels"):
+        convert(model, data[0], spec=replace(spec, outputs=two))
+
+
+def test_a_model_that_is_no_longer_good_enough_is_refused_with_its_score(
+    keras: Any, data: Any, spec: Spec
+) -> None:
+    """A network whose answer hangs on differences that eight bits cannot hold."""
+    network = keras.Sequential(
+        [keras.Input(spec.inputs.shape), keras.layers.Flatten(), keras.layers.Dense(3)]
+    )
+    kernel = np.zeros((int(np.prod(spec.inputs.shape)), 3), np.float32)
+    kernel[0] = 1000
+    kernel[1:3, 1:] = np.eye(2)
+    network.layers[-1].set_weights([kernel, np.zeros(3, np.float32)])
+    with pytest.raises(NoneFitsError, match=r"no scheme keeps agreement within 0\.01") as caught:
+        convert(network, data[0], spec=spec, max_drop=0.01)
+    assert caught.value.candidates[0].verdict is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.keras", b"", "no zip"),
+        ("model.keras", b"PK\x03\x04" + bytes(100), "no zip"),
+        ("model.h5", b"\x89HDF\r\n\x1a", "not an HDF5"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(500), "Keras cannot load it"),
+        ("model.kears", b"", "did you mean '.keras'"),
+    ],
+)
+def test_a_file_that_is_no_model_is_one_line_of_error(
+    name: str, content: bytes, message: str, data: Any, spec: Spec, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConversionError, match=message) as caught:
+        convert(tmp_path / name, data[0], spec=spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(data: Any, spec: Spec, tmp_path: Path) -> None:
+    with pytest.raises(ConversionError, match=r"absent\.keras: cannot be read"):
+        convert(tmp_path / "absent.keras", data[0], spec=spec)
