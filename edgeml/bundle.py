@@ -8,14 +8,10 @@ pickle), bounds every size before it allocates, and answers any corruption with
 
 import contextlib
 import hashlib
-import io
 import json
 import math
 import os
-import struct
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,24 +20,20 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.archive import Archive, holds_local_header, write_zip, zip_start
 from edgeml.errors import BundleError, ManifestError
 from edgeml.manifest import MAX_MANIFEST_BYTES, Manifest
+from edgeml.npy import read_npy, write_npy
 
 MAX_BUNDLE_BYTES: Final = 1 << 30
 MAX_GOLDEN_BYTES: Final = 64 << 20
 MAX_BASELINE_BYTES: Final = 4 << 20
-MAX_MEMBERS: Final = 64
 
-_MANIFEST = "manifest.json"
-_GOLDEN = "golden.npz"
-_BASELINE = "baseline.json"
-_LABELS = "labels.txt"
+MANIFEST: Final = "manifest.json"
+GOLDEN: Final = "golden.npz"
+BASELINE: Final = "baseline.json"
+LABELS: Final = "labels.txt"
 _TFLITE_MAGIC = b"TFL3"
-_EOCD = struct.Struct("<4s4H2LH")
-_EOCD_MAGIC = b"PK\x05\x06"
-_npy_format: Any = np.lib.format  # numpy declares no types for it
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-"""The earliest time a zip can hold: one fixed time, so that equal inputs give equal bytes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,24 +93,21 @@ class Bundle:
             BundleError: the bytes are not a bundle.
         """
         tflite, archive = split(data, where)
-        if archive is None:
+        if archive is None or MANIFEST not in archive.names:
             raise BundleError(
                 f"{where}: a plain .tflite without a manifest; edgeml.Model.load runs it as it is, "
                 "`edgeml convert` makes a bundle of it"
             )
-        with archive:
-            manifest = Manifest.from_json(
-                _member(archive, _MANIFEST, MAX_MANIFEST_BYTES, where), f"{where}: {_MANIFEST}"
+        text = archive.read(MANIFEST, MAX_MANIFEST_BYTES)
+        manifest = Manifest.from_json(text, f"{where}: {MANIFEST}")
+        digest = hashlib.sha256(tflite).hexdigest()
+        if digest != manifest.tflite_sha256:
+            raise BundleError(
+                f"{where}: the model's SHA-256 is {digest[:16]}… but the manifest says "
+                f"{manifest.tflite_sha256[:16]}…; the file is damaged, fetch it again"
             )
-            digest = hashlib.sha256(tflite).hexdigest()
-            if digest != manifest.tflite_sha256:
-                raise BundleError(
-                    f"{where}: the model's SHA-256 is {digest[:16]}… but the manifest says "
-                    f"{manifest.tflite_sha256[:16]}…; the file is damaged, fetch it again"
-                )
-            names = set(archive.namelist())
-            golden = _read_golden(archive, manifest, where) if _GOLDEN in names else None
-            baseline = _read_baseline(archive, where) if _BASELINE in names else None
+        golden = _read_golden(archive, manifest, where) if GOLDEN in archive.names else None
+        baseline = _read_baseline(archive, where) if BASELINE in archive.names else None
         return cls(manifest, tflite, golden, baseline, hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -140,68 +129,42 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         raise BundleError(f"{where}: cannot be read ({exc.strerror or exc})") from exc
 
 
-def split(data: bytes, where: str = "bundle") -> tuple[bytes, zipfile.ZipFile | None]:
+def split(data: bytes, where: str = "bundle") -> tuple[bytes, Archive | None]:
     """Separate the model from the zip behind it.
 
     Returns:
-        The model's bytes, and the open archive or None for a plain `.tflite`.
+        The model's bytes, and the archive or None for a plain `.tflite`.
 
     Raises:
-        BundleError: not a TFLite file, or its zip is damaged.
+        BundleError: not a TFLite file, or its zip is damaged or cut short.
     """
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(f"{where}: {len(data)} bytes; a bundle has at most {MAX_BUNDLE_BYTES}")
     if len(data) < 8 or data[4:8] != _TFLITE_MAGIC:
         raise BundleError(f"{where}: not a TFLite file (bytes 4 to 8 should be 'TFL3')")
-    start = _zip_start(data, where)
-    if start is None:
-        return data, None
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data[start:]))
-    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, OSError) as exc:
-        raise BundleError(f"{where}: the zip behind the model is damaged ({exc})") from exc
+    start = zip_start(data, where)
+    archive = None if start is None else Archive(data[start:], where)
+    # A bundle that lost its zip's end, or its manifest's name, must not pass for a plain model.
+    if (archive is None or MANIFEST not in archive.names) and _was_bundle(data, archive):
+        raise BundleError(f"{where}: a bundle whose zip is cut short; fetch the file again")
     return data[:start], archive
 
 
-def _zip_start(data: bytes, where: str) -> int | None:
-    """Where the zip begins: its end record says how long it is, so no other tool is needed."""
-    at = data.rfind(_EOCD_MAGIC, max(0, len(data) - (_EOCD.size + 0xFFFF)))
-    if at < 0 or at + _EOCD.size > len(data):
-        return None
-    _, disk, cd_disk, here, total, cd_size, cd_offset, comment = _EOCD.unpack_from(data, at)
-    if at + _EOCD.size + comment != len(data):
-        return None
-    start: int = at - cd_size - cd_offset
-    if disk or cd_disk or here != total or total > MAX_MEMBERS or start < 8:
-        raise BundleError(f"{where}: the zip behind the model is damaged; fetch the file again")
-    return start
+def _was_bundle(data: bytes, archive: Archive | None) -> bool:
+    if archive is not None and not {GOLDEN, BASELINE}.isdisjoint(archive.names):
+        return True
+    return holds_local_header(data, MANIFEST)
 
 
-def _member(archive: zipfile.ZipFile, name: str, limit: int, where: str) -> bytes:
-    try:
-        with archive.open(name) as file:
-            content = file.read(limit + 1)
-    except KeyError:
-        raise BundleError(f"{where}: no {name} in it; is this a bundle made by edgeml?") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError, RuntimeError) as exc:
-        raise BundleError(f"{where}: {name} is damaged ({exc}); fetch the file again") from exc
-    if len(content) > limit:
-        raise BundleError(f"{where}: {name} is larger than {limit} bytes")
-    return content
-
-
-def _read_golden(archive: zipfile.ZipFile, manifest: Manifest, where: str) -> Golden:
-    content = _member(archive, _GOLDEN, MAX_GOLDEN_BYTES, where)
-    where = f"{where}: {_GOLDEN}"
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as arrays:
-            windows = _read_array(arrays, "windows.npy", where)
-            outputs = _read_array(arrays, "outputs.npy", where)
-            tolerance = _read_array(arrays, "tolerance.npy", where)
-    except (zipfile.BadZipFile, OSError, ValueError) as exc:
-        if isinstance(exc, BundleError):
-            raise
-        raise BundleError(f"{where} is damaged ({exc}); fetch the file again") from exc
+def _read_golden(archive: Archive, manifest: Manifest, where: str) -> Golden:
+    content = archive.read(GOLDEN, MAX_GOLDEN_BYTES)
+    where = f"{where}: {GOLDEN}"
+    if zip_start(content, where) != 0:
+        raise BundleError(f"{where} is damaged; fetch the file again")
+    arrays = Archive(content, where)
+    windows = _read_array(arrays, "windows.npy", where)
+    outputs = _read_array(arrays, "outputs.npy", where)
+    tolerance = _read_array(arrays, "tolerance.npy", where)
     if windows.dtype != np.float32 or windows.shape[1:] != manifest.inputs.shape:
         raise BundleError(
             f"{where}: windows are {windows.dtype} {windows.shape}; the manifest says float32 "
@@ -216,34 +179,27 @@ def _read_golden(archive: zipfile.ZipFile, manifest: Manifest, where: str) -> Go
     return Golden(windows, outputs, float(tolerance.item()))
 
 
-def _read_array(arrays: zipfile.ZipFile, name: str, where: str) -> npt.NDArray[Any]:
-    """One array of an npz, its size known to be bounded before numpy allocates it."""
-    content = _member(arrays, name, MAX_GOLDEN_BYTES, where)
-    raw = io.BytesIO(content)
+def _read_array(arrays: Archive, name: str, where: str) -> npt.NDArray[Any]:
+    content = arrays.read(name, MAX_GOLDEN_BYTES)
     try:
-        if _npy_format.read_magic(raw) != (1, 0):
-            raise ValueError("not version 1.0 of the npy format")
-        shape, fortran_order, dtype = _npy_format.read_array_header_1_0(raw)
-        if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - raw.tell():
-            raise ValueError(f"its header says {dtype} {shape}, its length does not")
-        flat = np.frombuffer(content, dtype, offset=raw.tell())
-        array: npt.NDArray[Any] = flat.reshape(shape, order="F" if fortran_order else "C")
-    except (ValueError, EOFError, OSError, TypeError, SyntaxError, KeyError, OverflowError) as exc:
+        return read_npy(content)
+    except ValueError as exc:
         raise BundleError(f"{where}: {name} is damaged ({exc}); fetch the file again") from exc
-    if array.dtype.kind not in "fiu":
-        raise BundleError(f"{where}: {name} holds {array.dtype}, not numbers")
-    return array
 
 
-def _read_baseline(archive: zipfile.ZipFile, where: str) -> Mapping[str, Any]:
-    content = _member(archive, _BASELINE, MAX_BASELINE_BYTES, where)
+def _read_baseline(archive: Archive, where: str) -> Mapping[str, Any]:
+    content = archive.read(BASELINE, MAX_BASELINE_BYTES)
     try:
-        baseline = json.loads(content)
+        baseline = json.loads(content, parse_constant=_not_a_number)
     except (ValueError, RecursionError) as exc:
-        raise BundleError(f"{where}: {_BASELINE} is not JSON ({exc})") from exc
+        raise BundleError(f"{where}: {BASELINE} is not JSON ({exc})") from exc
     if not isinstance(baseline, dict):
-        raise BundleError(f"{where}: {_BASELINE} is not a JSON object")
+        raise BundleError(f"{where}: {BASELINE} is not a JSON object")
     return baseline
+
+
+def _not_a_number(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def pack(
@@ -263,24 +219,22 @@ def pack(
     Raises:
         BundleError: `tflite` is not a TFLite file.
     """
-    model, old = split(tflite, "model")
-    if old is not None:
-        old.close()
+    model, _ = split(tflite, "model")
     manifest = replace(manifest, tflite_sha256=hashlib.sha256(model).hexdigest())
-    members: dict[str, bytes] = {_MANIFEST: manifest.to_json().encode()}
+    members: dict[str, bytes] = {MANIFEST: manifest.to_json().encode()}
     if golden is not None:
-        members[_GOLDEN] = _zip(
+        members[GOLDEN] = write_zip(
             {
-                "windows.npy": _npy(golden.windows),
-                "outputs.npy": _npy(golden.outputs),
-                "tolerance.npy": _npy(np.float64(golden.tolerance)),
+                "windows.npy": write_npy(golden.windows),
+                "outputs.npy": write_npy(golden.outputs),
+                "tolerance.npy": write_npy(np.float64(golden.tolerance)),
             }
         )
     if baseline is not None:
-        members[_BASELINE] = json.dumps(baseline, allow_nan=False, separators=(",", ":")).encode()
+        members[BASELINE] = json.dumps(baseline, allow_nan=False, separators=(",", ":")).encode()
     if manifest.outputs.labels:
-        members[_LABELS] = ("\n".join(manifest.outputs.labels) + "\n").encode()
-    return model + _zip(members)
+        members[LABELS] = ("\n".join(manifest.outputs.labels) + "\n").encode()
+    return model + write_zip(members)
 
 
 def write_bundle(path: str | os.PathLike[str], data: bytes) -> None:
@@ -304,23 +258,6 @@ def write_bundle(path: str | os.PathLike[str], data: bytes) -> None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise BundleError(f"{target}: cannot be written ({exc.strerror or exc})") from exc
-
-
-def _npy(array: npt.ArrayLike) -> bytes:
-    buffer = io.BytesIO()
-    _npy_format.write_array(buffer, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _zip(members: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for name, content in members.items():
-            info = zipfile.ZipInfo(name, _EPOCH)
-            info.compress_type = zipfile.ZIP_DEFLATED
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content)
-    return buffer.getvalue()
 
 
 __all__ = [

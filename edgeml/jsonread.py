@@ -117,9 +117,13 @@ class Fields:
         for value in values:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 return self._wrong(key, values, "a list of numbers")
-            if not math.isfinite(value):
-                return self._wrong(key, values, "a list of finite numbers")
-        return tuple(float(value) for value in values)
+        try:
+            numbers = tuple(float(value) for value in values)
+        except OverflowError:
+            return self._wrong(key, values, "a list of numbers that fit 64 bits")
+        if not all(map(math.isfinite, numbers)):
+            return self._wrong(key, values, "a list of finite numbers")
+        return numbers
 
     def child(self, key: str) -> "Fields":
         """An object, as fields of its own."""

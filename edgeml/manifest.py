@@ -1,9 +1,7 @@
 """The manifest: everything about a model that its weights do not say.
 
-This module alone knows the manifest's JSON form, schema 1. Values are frozen
-and checked when made, so a `Manifest` in hand is a valid one. A key that this
-schema does not know is an error that names the nearest right one, unless the
-file's minor version is later than ours: then it is something we may ignore.
+Values are frozen and checked when made, so a `Manifest` in hand is a valid one.
+`manifestread` reads their JSON form.
 """
 
 import json
@@ -14,8 +12,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeml.errors import ManifestError, nearest
-from edgeml.jsonread import Fields
-from edgeml.version import __version__
 
 SCHEMA_MAJOR: Final = 1
 SCHEMA_MINOR: Final = 0
@@ -26,6 +22,10 @@ MAX_ELEMENTS: Final = 1 << 26
 """The most numbers a window may hold (256 MiB of float32): larger is a hostile manifest."""
 
 NAME_PATTERN: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+MAX_VERSION: Final = (1 << 53) - 1
+"""The largest integer that every reader of JSON keeps exactly."""
+
+_CREATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -152,16 +152,9 @@ class Manifest:
             ManifestError: not JSON, a future schema major, an unknown or missing
                 key, a wrong type, or a value outside its bounds.
         """
-        if len(text) > MAX_MANIFEST_BYTES:
-            raise ManifestError(f"{where}: the manifest is larger than {MAX_MANIFEST_BYTES} bytes")
-        try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as exc:
-            raise ManifestError(f"{where}: not JSON ({exc})") from exc
-        try:
-            return _parse(raw, where)
-        except ManifestError as exc:
-            raise exc if where in str(exc) else ManifestError(f"{where}: {exc}") from exc
+        from edgeml.manifestread import read_manifest
+
+        return read_manifest(text, where)
 
     def to_json(self) -> str:
         """The manifest as JSON, keys in the schema's order, ending in a newline."""
@@ -209,120 +202,20 @@ def _as_json(value: Quantisation | Requires | Budgets | None) -> dict[str, Any] 
     }
 
 
-def _parse(raw: object, where: str) -> Manifest:
-    if not isinstance(raw, dict):
-        raise ManifestError(f"{where}: a manifest is a JSON object, not {type(raw).__name__}")
-    schema = raw.get("schema")
-    major, minor = _schema_version(schema, where)
-    if major != SCHEMA_MAJOR:
-        raise ManifestError(
-            f"{where}: manifest schema {schema} needs another edgeml (this is {__version__}, "
-            f"which reads schema {SCHEMA_MAJOR}.x); upgrade with: pip install -U edgeml"
-        )
-    top = Fields(raw, "manifest", ManifestError, ignore_unknown=minor > SCHEMA_MINOR)
-    manifest = Manifest(
-        schema=top.text("schema"),
-        name=top.text("name"),
-        version=top.integer("version"),
-        task=top.text("task"),
-        description=top.text("description", default=""),
-        created=top.text("created"),
-        tflite_sha256=top.text("tflite_sha256"),
-        inputs=_parse_inputs(top.child("inputs")),
-        preprocess=tuple(_parse_step(step) for step in top.children("preprocess")),
-        outputs=_parse_outputs(top.child("outputs")),
-        quantisation=_parse_quantisation(top.optional_child("quantisation")),
-        target=top.optional_text("target"),
-        requires=_parse_requires(top.optional_child("requires")),
-        budgets=_parse_budgets(top.optional_child("budgets")),
-    )
-    top.finish()
-    return manifest
-
-
-def _schema_version(schema: object, where: str) -> tuple[int, int]:
-    if isinstance(schema, str) and (match := re.fullmatch(r"(\d{1,4})\.(\d{1,4})", schema)):
-        return int(match[1]), int(match[2])
-    raise ManifestError(f"{where}: schema is {schema!r}; it should read like {SCHEMA!r}")
-
-
-def _parse_inputs(fields: Fields) -> InputSpec:
-    channels = []
-    for item in fields.children("channels"):
-        channels.append(Channel(name=item.text("name"), unit=item.text("unit", default="")))
-        item.finish()
-    spec = InputSpec(
-        channels=tuple(channels),
-        sample_rate_hz=fields.optional_number("sample_rate_hz"),
-        window=fields.integer("window"),
-        stride=fields.integer("stride"),
-        dtype=fields.text("dtype", default="float32"),
-        shape=fields.integers("shape"),
-    )
-    fields.finish()
-    return spec
-
-
-def _parse_step(fields: Fields) -> PreprocessStep:
-    params = {key: value for key, value in fields.raw.items() if key != "step"}
-    return PreprocessStep(step=fields.text("step"), params=params)
-
-
-def _parse_outputs(fields: Fields) -> OutputSpec:
-    smoothing = fields.optional_child("smoothing")
-    postprocess = fields.optional_child("postprocess")
-    spec = OutputSpec(
-        task=fields.text("task"),
-        labels=fields.texts("labels"),
-        threshold=fields.optional_number("threshold"),
-        unit=fields.optional_text("unit"),
-        smoothing=None if smoothing is None else smoothing.raw,
-        postprocess=None if postprocess is None else postprocess.raw,
-    )
-    fields.finish()
-    return spec
-
-
-def _parse_quantisation(fields: Fields | None) -> Quantisation | None:
-    if fields is None:
-        return None
-    value = Quantisation(
-        scheme=fields.text("scheme"),
-        calibration_digest=fields.text("calibration_digest"),
-        metric=fields.text("metric"),
-        score_float=fields.number("score_float"),
-        score_quantised=fields.number("score_quantised"),
-    )
-    fields.finish()
-    return value
-
-
-def _parse_requires(fields: Fields | None) -> Requires | None:
-    if fields is None:
-        return None
-    value = Requires(runtime=fields.text("runtime"), ops=fields.texts("ops"))
-    fields.finish()
-    return value
-
-
-def _parse_budgets(fields: Fields | None) -> Budgets | None:
-    if fields is None:
-        return None
-    value = Budgets(
-        p95_ms=fields.optional_number("p95_ms"), peak_rss_mb=fields.optional_number("peak_rss_mb")
-    )
-    fields.finish()
-    return value
-
-
 def _check(manifest: Manifest) -> None:
     if not NAME_PATTERN.fullmatch(manifest.name):
         raise ManifestError(
             f"name {manifest.name!r}: use 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; "
             "it becomes part of a topic"
         )
-    if manifest.version < 1:
-        raise ManifestError(f"version {manifest.version}: a model's version is a positive integer")
+    if not 1 <= manifest.version <= MAX_VERSION:
+        raise ManifestError(
+            f"version {manifest.version}: a model's version is an integer from 1 to {MAX_VERSION}"
+        )
+    if not _CREATED.fullmatch(manifest.created):
+        raise ManifestError(
+            f"created {manifest.created!r}: write UTC as in 2026-01-31T12:00:00Z (ISO 8601)"
+        )
     for task in (manifest.task, manifest.outputs.task):
         if task not in TASKS:
             raise ManifestError(

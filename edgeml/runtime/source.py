@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgeml.bundle import Bundle, read_file, split
+from edgeml.bundle import MANIFEST, Bundle, read_file, split
 from edgeml.errors import BundleError
 from edgeml.manifest import MAX_ELEMENTS, InputSpec, Manifest, OutputSpec, channels
 from edgeml.runtime.detection import POSTPROCESS_OP
 from edgeml.runtime.graph import Graph, read_graph
 from edgeml.runtime.tensors import TensorSpec
 
-MANIFEST: Final = "manifest.json"
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 
@@ -60,9 +59,7 @@ def read_source(source: str | os.PathLike[str] | bytes | Bundle) -> Source:
         name, data = os.fspath(source), read_file(source)
     if is_bundle(data, name):
         return _from_bundle(Bundle.from_bytes(data, name), name)
-    tflite, archive = split(data, name)
-    if archive is not None:
-        archive.close()
+    tflite, _ = split(data, name)
     graph = read_graph(tflite, name)
     return Source(name, tflite, None, graph, hashlib.sha256(data).hexdigest(), len(data))
 
@@ -74,10 +71,7 @@ def is_bundle(data: bytes, name: str = "model") -> bool:
         BundleError: not a .tflite at all, or its zip is damaged.
     """
     _, archive = split(data, name)
-    if archive is None:
-        return False
-    with archive:
-        return MANIFEST in archive.namelist()
+    return archive is not None and MANIFEST in archive.names
 
 
 def _from_bundle(bundle: Bundle, name: str) -> Source:
