@@ -97,7 +97,7 @@ class ConversionError(EdgeMLError, RuntimeError):
 class VerificationError(EdgeMLError, RuntimeError):
     """A model runs, but does not keep what its bundle promises on this machine."""
 
-    exit_code = 24
+    exit_code = 25
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 The file is opened in a process of its own, limited in memory, time and files,
 so a corrupt or hostile one can kill that process and nothing else.
 
-Exit status: 0 where every promise holds, 24 where one does not, 11 to 15 where
+Exit status: 0 where every promise holds, 25 where one does not, 11 to 15 where
 the file cannot be used at all.
 """
 
