@@ -11,6 +11,7 @@ import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from edgeml.clock import Clock, SystemClock
@@ -18,7 +19,8 @@ from edgeml.errors import LinkError, ProtocolError, StoreError
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection
-from edgeml.sync.link import Down, Link, Message, Received, Up
+from edgeml.sync.line import Down, Line, Message, Received, Up
+from edgeml.sync.link import Link
 from edgeml.sync.messages import Ack, State, parse_events, parse_health, parse_results
 
 log: Final = logging.getLogger("edgeml.ingest")
@@ -64,6 +66,7 @@ class Ingest:
         store: where they go.
         limits: how much is gathered before it is stored.
         clock: the time.
+        line: another way to the broker, with the subscriptions of `filters`; for simulations.
 
     Raises:
         ConfigError: the fleet's name cannot stand in a topic.
@@ -77,6 +80,7 @@ class Ingest:
         *,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        line: Line | None = None,
     ) -> None:
         self._fleet = topics.checked_id(fleet, "fleet")
         self._store = store
@@ -84,10 +88,10 @@ class Ingest:
         self._clock = SystemClock() if clock is None else clock
         self._boot = secrets.token_hex(4)
         self._name = self._boot
-        self._link = Link(
+        self._link: Line = line or Link(
             connection,
             client_id=f"edgeml-ingest-{fleet}-{self._boot}",
-            subscriptions=self._filters,
+            subscriptions=partial(filters, fleet),
             clock=self._clock,
             receive_maximum=self._limits.messages,
             manual_ack=True,
@@ -133,17 +137,6 @@ class Ingest:
             waited_s = self._clock.monotonic_s() - self._since_s
             if waited_s >= self._limits.interval_s or len(self._tokens) >= self._limits.messages:
                 self._flush()
-
-    def _filters(self, mqtt5: bool) -> tuple[str, ...]:
-        results = topics.every_device(self._fleet, topics.RESULTS)
-        events = topics.every_device(self._fleet, topics.EVENTS)
-        others = tuple(
-            topics.every_device(self._fleet, channel) for channel in (topics.STATE, topics.HEALTH)
-        )
-        if not mqtt5:
-            return (results, events, *others)
-        # Retained states do not come over a shared subscription, so that one is each ingest's own.
-        return (topics.shared(GROUP, results), topics.shared(GROUP, events), *others)
 
     def _on_up(self, event: Up) -> None:
         # A broker that lost its memory lost the marks: say them all again, under a new name,
@@ -253,3 +246,14 @@ class Ingest:
                 self._link.publish(Message(topic, ack.encode(), qos=0, retain=True))
             except LinkError:
                 return
+
+
+def filters(fleet: str, mqtt5: bool) -> tuple[str, ...]:
+    """What an ingest subscribes to: bulk shared among ingests where MQTT 5 is spoken."""
+    results = topics.every_device(fleet, topics.RESULTS)
+    events = topics.every_device(fleet, topics.EVENTS)
+    # Retained states do not come over a shared subscription, so these are each ingest's own.
+    others = tuple(topics.every_device(fleet, name) for name in (topics.STATE, topics.HEALTH))
+    if not mqtt5:
+        return (results, events, *others)
+    return (topics.shared(GROUP, results), topics.shared(GROUP, events), *others)

@@ -9,13 +9,13 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from edgeml.clock import Clock
 from edgeml.errors import LinkError, OutboxError, ProtocolError
 from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
-from edgeml.sync.link import Down, LinkEvent, Message, Published, Received, Up
+from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.messages import Ack, State, compress, encode_batch, encode_latest
 from edgeml.sync.outbox import Entry, Kind, Outbox, spans_of
 from edgeml.sync.session import Policy, Session
@@ -30,22 +30,6 @@ MESSAGE_OVERHEAD_BYTES: Final = 512
 _ENTRIES_AT_ONCE: Final = 64
 _READ_RETRY_S: Final = 5.0
 _EVENT_KINDS: Final = (Kind.EVENT, Kind.GAP)
-
-
-class Line(Protocol):
-    """What the courier needs of a link."""
-
-    def step(self, timeout_s: float) -> list[LinkEvent]:
-        """Let the line live for a while and say what happened."""
-        ...
-
-    def publish(self, message: Message) -> int:
-        """Hand a message to the line; raises `LinkError` where it is down."""
-        ...
-
-    def wake(self) -> None:
-        """End a `step` that waits; from any thread."""
-        ...
 
 
 @dataclass(slots=True)

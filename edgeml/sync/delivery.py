@@ -17,7 +17,8 @@ from edgeml.errors import InputError, OutboxError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.courier import MESSAGE_OVERHEAD_BYTES, Courier
-from edgeml.sync.link import Link, Message
+from edgeml.sync.line import Message
+from edgeml.sync.link import Link
 from edgeml.sync.messages import encode_health
 from edgeml.sync.outbox import Caps, Outbox
 from edgeml.sync.settings import Mqtt

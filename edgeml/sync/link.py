@@ -12,7 +12,7 @@ import random
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -25,6 +25,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, LinkError
 from edgeml.sync.connection import Connection
+from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
 
 log: Final = logging.getLogger("edgeml.link")
@@ -35,69 +36,6 @@ _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _MAX_PACKET_BYTES: Final = 268_435_455
 _READS_PER_STEP: Final = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """Something to publish."""
-
-    topic: str
-    payload: bytes
-    qos: int = 1
-    retain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """The broker accepted the connection and every subscription.
-
-    Attributes:
-        connection: counts this link's connections, from 1.
-        mqtt5: whether the line speaks MQTT 5.
-        receive_maximum: most unanswered QoS 1 messages that the broker accepts.
-        max_packet_bytes: the largest packet that the broker accepts.
-    """
-
-    connection: int
-    mqtt5: bool
-    receive_maximum: int
-    max_packet_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Down:
-    """The line is gone, or could not be had."""
-
-    reason: str
-    was_up: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message arrived; `token` is what `acknowledge` takes, 0 where nothing is owed."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """The broker answered a QoS 1 message.
-
-    Attributes:
-        token: what `publish` returned.
-        reached: False where the broker said that nobody is subscribed (MQTT 5 only).
-        refused: why the broker would not have it, if so.
-    """
-
-    token: int
-    reached: bool
-    refused: str | None
-
-
-LinkEvent = Up | Down | Received | Published
 
 
 class Link:

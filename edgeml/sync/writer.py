@@ -212,7 +212,7 @@ class Writer:
             self._gather()
             self._hurry.clear()
             self._busy = True
-            stored = self._store()
+            stored = self.store_now()
             self._busy = False
             with self._idle:
                 self._idle.notify_all()
@@ -234,7 +234,12 @@ class Writer:
         if self._pending:
             self._hurry.wait(self._pace.interval_s)
 
-    def _store(self) -> bool:
+    def store_now(self) -> bool:
+        """Store what there is, in the calling thread: the writer's own, or a simulation's.
+
+        Returns:
+            Whether it could be stored; what could not is tried again.
+        """
         try:
             self._work()
         except BrokenOutboxError as exc:
