@@ -48,9 +48,13 @@ class Buffer:
     def read_bytes(self, at: int, count: int) -> bytes:
         """`count` bytes."""
         self._spend(count)
+        self.check(at, count)
+        return self._data[at : at + count]
+
+    def check(self, at: int, count: int) -> None:
+        """See that `count` bytes from `at` on lie within the buffer."""
         if at + count > len(self._data):
             raise self.damaged()
-        return self._data[at : at + count]
 
     def follow(self, at: int) -> int:
         """Where the offset at `at` leads."""
@@ -60,8 +64,7 @@ class Buffer:
         """Where the elements of a vector of 4 bytes each begin, and how many there are."""
         count = self.read("I", at)
         self._spend(count)
-        if at + 4 + 4 * count > len(self._data):
-            raise self.damaged()
+        self.check(at + 4, 4 * count)
         return at + 4, count
 
     def damaged(self) -> BundleError:
@@ -105,6 +108,18 @@ class Table:
             return ""
         at = self._buffer.follow(self._at + offset)
         return self._buffer.read_bytes(at + 4, self._buffer.read("I", at)).decode(errors="replace")
+
+    def check_vector(self, field: int, element_bytes: int) -> None:
+        """See that a vector lies within the buffer, without reading it."""
+        offset = self._offset(field)
+        if offset:
+            at = self._buffer.follow(self._at + offset)
+            self._buffer.check(at + 4, self._buffer.read("I", at) * element_bytes)
+
+    def table(self, field: int) -> "Table | None":
+        """A table; None where absent."""
+        offset = self._offset(field)
+        return Table(self._buffer, self._buffer.follow(self._at + offset)) if offset else None
 
     def integers(self, field: int) -> tuple[int, ...]:
         """A vector of int32; empty where absent."""

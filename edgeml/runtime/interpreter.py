@@ -5,6 +5,7 @@ call costs microseconds, an array over the interpreter's memory must be gone
 before the next call, and every failure is a ValueError or a RuntimeError.
 """
 
+import ctypes
 import platform
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -146,6 +147,8 @@ def _delegate_options(api: Any, delegate: DelegateSpec) -> dict[str, Any]:
     if library == "edgetpu":
         library = EDGETPU_LIBRARY.get(platform.system(), "edgetpu.dll")
     try:
+        # First by ourselves: without the library the package prints a traceback of its own.
+        ctypes.CDLL(library)
         with quiet_native_log():
             loaded = api.load_delegate(library, dict(delegate.options))
     except (ValueError, RuntimeError, OSError, AttributeError) as exc:

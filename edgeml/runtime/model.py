@@ -109,7 +109,7 @@ class Model:
         """
         start = time.monotonic()
         read = read_source(source)
-        spec = DelegateSpec(delegate, {}) if isinstance(delegate, str) else delegate
+        spec = DelegateSpec(delegate) if isinstance(delegate, str) else delegate
         opened, failure = _open(read, backend, threads, spec, require_delegate)
         manifest = read.manifest or manifest_for(read, opened.input, opened.outputs)
         _fit_input(read, opened, manifest)
