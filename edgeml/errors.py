@@ -100,7 +100,7 @@ class VerificationError(EdgeMLError, RuntimeError):
     exit_code = 25
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str], question: str = "did you mean") -> str:
     """A tail for an error message: `; did you mean 'x'?`, or nothing when no known word is near."""
     match = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    return f"; {question} {match[0]!r}?" if match else ""

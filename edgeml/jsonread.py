@@ -148,7 +148,8 @@ class Fields:
         self._asked.add(key)
         value = self.raw.get(key, default)
         if value is _MISSING:
-            near = nearest(key, (str(k) for k in self.raw if k not in self._asked))
+            others = (str(k) for k in self.raw if k not in self._asked)
+            near = nearest(key, others, "is it misspelt as")
             raise self._error(f"{self.path}.{key} is missing{near}")
         return value
 

@@ -37,6 +37,8 @@ VERBS: Final[Mapping[str, Verb]] = {
     "verify": Verb("test a bundle on this machine, in a process of its own", "edgeml.cli.verify"),
     "bench": Verb("measure a bundle: latency, overhead, memory, cold start", "edgeml.cli.bench"),
     "predict": Verb("run a bundle over files", "edgeml.cli.predict"),
+    "run": Verb("run a device as its configuration file says", "edgeml.cli.run"),
+    "install-service": Verb("write a device's systemd unit", "edgeml.cli.install_service"),
     "fleet": Verb("the receiving end: ingest, status, export", "edgeml.cli.fleet"),
     "broker": Verb("an embedded broker for demos and tests", "edgeml.cli.broker"),
     "convert": Verb("quantise a trained model into a bundle", ""),

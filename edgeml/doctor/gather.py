@@ -142,7 +142,8 @@ def _missing_groups() -> dict[str, str]:
 def _broker_error(url: str) -> str:
     """Why no session with the broker came about; empty where one did."""
     from edgeml.sync.connection import Connection
-    from edgeml.sync.link import Down, Link, Up
+    from edgeml.sync.line import Down, Up
+    from edgeml.sync.link import Link
 
     try:
         connection = Connection(url, connect_timeout_s=_TOOL_TIMEOUT_S)

@@ -42,7 +42,7 @@ def test_a_series_needs_no_shape_and_moves_on_by_its_own_length(tmp_path: Path) 
 # What is written instead, and what the message must say.
 MISTAKES = [
     ("window = 64", "windw = 64", "spec.input.windw is not a known key; did you mean 'window'"),
-    ("[output]", "[outptu]", "spec.output is missing; did you mean 'outptu'"),
+    ("[output]", "[outptu]", "spec.output is missing; is it misspelt as 'outptu'"),
     ('task = "anomaly"', 'task = "anomly"', "did you mean 'anomaly'"),
     ("threshold = 0.5", "", "an anomaly model needs one"),
     ('name = "pump"', 'name = "my pump"', "use 1 to 64 of A-Z"),

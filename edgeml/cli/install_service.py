@@ -1,0 +1,57 @@
+"""Write the systemd unit that keeps a device running.
+
+  sudo edgeml install-service device.toml
+  sudo systemctl enable --now edgeml-NAME
+
+The service runs as a user of its own with the least rights that its sensor
+needs. --print shows the unit instead of writing it.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from edgeml.cli.output import print_json
+from edgeml.errors import ConfigError
+
+UNITS = Path("/etc/systemd/system")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's options."""
+    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="the device's file")
+    parser.add_argument("--print", action="store_true", dest="show", help="show it, write nothing")
+    parser.add_argument(
+        "--folder", type=Path, default=UNITS, metavar="DIR", help="where units are (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the configuration, then write the unit."""
+    from edgeml.daemon.config import read_config
+    from edgeml.daemon.sources import GROUPS
+    from edgeml.daemon.unit import unit_text
+
+    config = read_config(args.config)
+    groups = GROUPS.get(config.source.driver)
+    text = unit_text(
+        config.device_id,
+        str(Path(sys.executable).with_name("edgeml")),
+        args.config.absolute(),
+        () if groups is None else (groups,),
+    )
+    if args.show:
+        print(text, end="")
+        return 0
+    unit = args.folder / f"edgeml-{config.device_id}.service"
+    try:
+        unit.write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise ConfigError(f"{unit}: cannot be written ({exc.strerror}); run it with sudo") from exc
+    start = f"sudo systemctl enable --now edgeml-{config.device_id}"
+    if args.json:
+        print_json({"unit": str(unit), "start": start})
+    else:
+        print(f"{unit} is written. Start it with: {start}")
+    return 0

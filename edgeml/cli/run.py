@@ -1,0 +1,50 @@
+"""Run a device as its configuration file says, until it is told to stop.
+
+  edgeml run device.toml
+
+It tests the model on this machine first. Under systemd it says when it is
+ready and feeds the watchdog; SIGTERM delivers what it can within five seconds
+and ends, SIGHUP reads the file again. `edgeml install-service` writes the unit.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from edgeml.result import Result
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's options."""
+    parser.add_argument("config", type=Path, metavar="CONFIG.toml", help="the device's file")
+    parser.add_argument("--quiet", action="store_true", help="print no results")
+    parser.add_argument("--json", action="store_true", help="each result as a line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run until stopped."""
+    from edgeml.daemon.service import Service
+
+    def show(result: Result) -> None:
+        if args.json:
+            line = json.dumps(
+                {
+                    "start_s": result.start_s,
+                    "end_s": result.end_s,
+                    "label": result.label,
+                    "score": result.score,
+                    "outputs": result.outputs,
+                }
+            )
+        else:
+            line = f"{result.start_s:.3f} {result.label or '-'} {result.score:.4g}"
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+    logging.getLogger("edgeml").setLevel(logging.INFO)
+    service = Service(args.config, (lambda _: None) if args.quiet else show)
+    service.handle_signals()
+    service.run()
+    return 0

@@ -1,0 +1,1 @@
+"""A device as a service: configured by a file, started, watched and ended by systemd."""

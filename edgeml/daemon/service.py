@@ -1,0 +1,164 @@
+"""The daemon's life: self-test, ready, loop, reload, drain.
+
+The watchdog is fed by the inference loop itself, between two samples, so that
+a loop that hangs is a service that systemd starts again. SIGTERM ends the
+source and gives the queue a few seconds to drain; what remains waits in the
+outbox. SIGHUP reads the configuration again; a wrong one is reported and the
+old one stays in force.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from edgeml.bundle import Bundle
+from edgeml.clock import Clock, SystemClock
+from edgeml.daemon.config import DaemonConfig, read_config
+from edgeml.daemon.notify import Notifier
+from edgeml.daemon.sources import open_source
+from edgeml.device import Device
+from edgeml.errors import BundleError, EdgeMLError
+from edgeml.result import Result
+from edgeml.runtime.golden import check_golden
+from edgeml.runtime.model import Model
+from edgeml.sensors.sample import Sample
+
+log: Final = logging.getLogger("edgeml.daemon")
+
+DRAIN_S: Final = 3.0
+CLOSE_S: Final = 1.5
+"""Together under the 5 s in which a service should end."""
+
+
+class Service:
+    """Runs a device as its configuration file says, until it is told to stop.
+
+    Args:
+        path: the configuration file.
+        on_result: called with each result, in the loop.
+        notifier: the line to the service manager.
+        clock: the time.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_result: Callable[[Result], None] = lambda _: None,
+        *,
+        notifier: Notifier | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._path = path
+        self._on_result = on_result
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._notifier = Notifier(os.environ, self._clock) if notifier is None else notifier
+        self._stop = threading.Event()
+        self._reload = threading.Event()
+        self._source: Iterable[Sample] | None = None
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT stop, SIGHUP reloads; in the main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+
+    def stop(self) -> None:
+        """End the loop after the sample under way; from any thread."""
+        self._stop.set()
+        self._end_source()
+
+    def reload(self) -> None:
+        """Read the configuration again and go on with it; from any thread."""
+        self._reload.set()
+        self._end_source()
+
+    def run(self) -> None:
+        """Run until stopped, or until the source ends.
+
+        Raises:
+            ConfigError: the configuration is wrong.
+            BundleError: the model fails its own self-test here.
+            EdgeMLError: what a device may raise.
+        """
+        config = read_config(self._path)
+        while True:
+            self._run_device(config)
+            if self._stop.is_set() or not self._reload.is_set():
+                break
+            self._reload.clear()
+            self._notifier.reloading()
+            config = self._read_again(config)
+        self._notifier.stopping("ended")
+
+    def _run_device(self, config: DaemonConfig) -> None:
+        source = open_source(config.source)
+        with (
+            _tested_model(config.model) as model,
+            Device(
+                config.device_id,
+                model=model,
+                sync=config.mqtt,
+                on_nan=config.on_nan,
+                clock=self._clock,
+            ) as device,
+        ):
+            self._source = source
+            self._notifier.ready(f"{model.ref.name} version {model.ref.version}")
+            log.info("%s runs %s version %d", config.device_id, model.ref.name, model.ref.version)
+            for result in device.run(self._watched(source)):
+                self._on_result(result)
+            self._source = None
+            if not self._reload.is_set():
+                self._notifier.stopping("delivering what is left")
+                device.wait_delivered(DRAIN_S)
+            device.close(CLOSE_S)
+
+    def _watched(self, source: Iterable[Sample]) -> Iterator[Sample]:
+        for sample in source:
+            self._notifier.alive()
+            yield sample
+            if self._stop.is_set() or self._reload.is_set():
+                return
+
+    def _read_again(self, config: DaemonConfig) -> DaemonConfig:
+        try:
+            return read_config(self._path)
+        except EdgeMLError as exc:
+            log.error("%s; the configuration of before stays in force", exc)  # noqa: TRY400
+            return config
+
+    def _end_source(self) -> None:
+        end = getattr(self._source, "stop", None)
+        if end is not None:
+            end()
+
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop()
+
+    def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
+        self.reload()
+
+
+def _tested_model(path: Path) -> Model:
+    """The model, warm and through its own golden test."""
+    bundle = Bundle.read(path)
+    model = Model.load(bundle)
+    try:
+        if bundle.golden is not None:
+            report = check_golden(model, bundle.golden)
+            if not report.passed:
+                raise BundleError(
+                    f"{path}: the self-test fails on this machine: {report.failed} of "
+                    f"{report.windows} golden windows differ by up to {report.worst:g} "
+                    f"(tolerance {report.tolerance:g})"
+                )
+        model.warm_up()
+    except EdgeMLError:
+        model.close()
+        raise
+    return model

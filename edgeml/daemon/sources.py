@@ -1,0 +1,63 @@
+"""Makes a source of a configuration's [source]: a literal table of drivers, loaded by name."""
+
+import inspect
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+from edgeml.daemon.config import SourceConfig
+from edgeml.errors import ConfigError, nearest
+from edgeml.sensors.sample import Sample
+from edgeml.sensors.sensor import Sensor
+
+REPLAY: Final = "replay"
+
+DRIVERS: Final[Mapping[str, tuple[str, str]]] = {
+    REPLAY: ("edgeml.sensors.replay", "Replay"),
+    "iio": ("edgeml.sensors.iio_polled", "IioPolled"),
+    "iio-buffered": ("edgeml.sensors.iio_buffered", "IioBuffered"),
+    "mpu6050": ("edgeml.sensors.mpu6050", "Mpu6050"),
+    "serial": ("edgeml.sensors.serial_lines", "SerialLines"),
+    "system": ("edgeml.sensors.system", "System"),
+}
+"""Name in the file, to module and class; the class's arguments are the section's keys."""
+
+GROUPS: Final[Mapping[str, str]] = {
+    "iio": "iio",
+    "iio-buffered": "iio",
+    "mpu6050": "i2c",
+    "serial": "dialout",
+}
+"""The group that a service needs to reach the driver's device on Raspberry Pi OS."""
+
+_NOT_IN_A_FILE: Final = ("self", "clock", "root", "devices")
+
+
+def open_source(config: SourceConfig) -> Iterable[Sample]:
+    """The source that a configuration describes.
+
+    Raises:
+        ConfigError: an unknown driver, or an argument it does not have; the message
+            names the nearest right one.
+        SensorError: a recording to be replayed cannot be read.
+    """
+    if config.driver not in DRIVERS:
+        raise ConfigError(
+            f"config.source.driver: {config.driver!r} is none of {', '.join(DRIVERS)}"
+            f"{nearest(config.driver, DRIVERS)}"
+        )
+    module, name = DRIVERS[config.driver]
+    driver = getattr(import_module(module), name)
+    _check(config.options, inspect.signature(driver).parameters)
+    made = driver(**config.options)
+    return made if config.driver == REPLAY else Sensor(made)
+
+
+def _check(options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+    known = [key for key in parameters if key not in _NOT_IN_A_FILE]
+    for key in options:
+        if key not in known:
+            raise ConfigError(f"config.source.{key} is not a known key{nearest(key, known)}")
+    for key in known:
+        if parameters[key].default is inspect.Parameter.empty and key not in options:
+            raise ConfigError(f"config.source.{key} is missing")

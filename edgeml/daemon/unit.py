@@ -1,0 +1,72 @@
+"""Writes the systemd unit of a device: least rights, its own state folder, a watchdog."""
+
+from pathlib import Path
+from string import Template
+from typing import Final
+
+WATCHDOG_S: Final = 60
+STOP_S: Final = 10
+
+_UNIT: Final = Template("""\
+[Unit]
+Description=edgeml device $name
+Documentation=man:systemd.service(5)
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=notify
+ExecStart=$command run $config
+ExecReload=/bin/kill -HUP $$MAINPID
+Restart=always
+RestartSec=5
+WatchdogSec=$watchdog_s
+TimeoutStopSec=$stop_s
+KillSignal=SIGTERM
+
+DynamicUser=yes
+StateDirectory=edgeml
+${groups}
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+PrivateTmp=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+CapabilityBoundingSet=
+
+[Install]
+WantedBy=multi-user.target
+""")
+
+
+def unit_text(name: str, command: str, config: Path, groups: tuple[str, ...]) -> str:
+    """The unit's text.
+
+    Args:
+        name: the device, for people.
+        command: the `edgeml` to run, as an absolute path.
+        config: the configuration file, absolute.
+        groups: more groups that the service needs for its sensor.
+    """
+    return _UNIT.substitute(
+        name=name,
+        command=_quoted(command),
+        config=_quoted(str(config)),
+        watchdog_s=WATCHDOG_S,
+        stop_s=STOP_S,
+        groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd's command lines want it."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"' if escaped != word or " " in word else word

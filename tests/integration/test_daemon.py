@@ -1,0 +1,135 @@
+"""The daemon as systemd runs it: a real process, a real notify socket, real signals."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from edgeml.fleet.localbroker import free_port
+
+DATA = resources.files("edgeml.demo") / "data"
+DEADLINE_S = 60.0
+
+
+class Manager:
+    """The part of systemd that a service sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(folder / "notify"))
+        self._socket.settimeout(DEADLINE_S)
+        self.service: subprocess.Popen[str] | None = None
+
+    def start(self) -> "subprocess.Popen[str]":
+        environment = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "WATCHDOG_USEC": "600000",
+        }
+        self.service = subprocess.Popen(
+            [sys.executable, "-m", "edgeml", "run", str(self.folder / "device.toml")],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return self.service
+
+    def hears(self, wanted: str) -> None:
+        """Wait for a message, passing over others."""
+        give_up_s = time.monotonic() + DEADLINE_S
+        while not self._socket.recv(1024).decode().startswith(wanted):
+            assert time.monotonic() < give_up_s
+
+    def close(self) -> None:
+        self._socket.close()
+        if self.service is not None:
+            self.service.kill()
+            self.service.communicate()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    shutil.copy(str(DATA / "activity.tflite"), tmp_path / "activity.tflite")
+    shutil.copy(str(DATA / "recordings.npz"), tmp_path / "recordings.npz")
+    manager = Manager(tmp_path)
+    yield manager
+    manager.close()
+
+
+def _configure(folder: Path, *, model: str = "activity.tflite", speed: float = 20.0) -> None:
+    (folder / "device.toml").write_text(f"""
+[device]
+id = "pump-7"
+model = "{model}"
+
+[source]
+driver = "replay"
+source = "{folder / "recordings.npz"}"
+speed = {speed}
+repeat = 1000
+
+[mqtt]
+url = "mqtt://127.0.0.1:{free_port()}"
+outbox = "outbox.db"
+""")
+
+
+def test_it_is_ready_after_the_self_test_feeds_the_watchdog_and_ends_in_time(
+    manager: Manager,
+) -> None:
+    _configure(manager.folder)
+    service = manager.start()
+    manager.hears("READY=1\nSTATUS=activity version 1")
+    for _ in range(3):
+        manager.hears("WATCHDOG=1")
+    began_s = time.monotonic()
+    service.send_signal(signal.SIGTERM)
+    manager.hears("STOPPING=1")
+    _, log = service.communicate(timeout=DEADLINE_S)
+    assert service.returncode == 0, log
+    assert time.monotonic() - began_s < 10
+    assert (manager.folder / "outbox.db").exists()
+
+
+def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) -> None:
+    _configure(manager.folder)
+    service = manager.start()
+    manager.hears("READY=1")
+    shutil.copy(manager.folder / "activity.tflite", manager.folder / "other.tflite")
+    _configure(manager.folder, model="other.tflite")
+    service.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    (manager.folder / "device.toml").write_text("[devise]\n")
+    service.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1")
+    service.send_signal(signal.SIGTERM)
+    _, log = service.communicate(timeout=DEADLINE_S)
+    assert service.returncode == 0, log
+    assert "misspelt as 'devise'" in log
+    assert "stays in force" in log
+
+
+def test_a_model_that_fails_its_self_test_is_never_ready(manager: Manager) -> None:
+    from dataclasses import replace
+
+    from edgeml.bundle import Bundle, pack
+
+    bundle = Bundle.read(manager.folder / "activity.tflite")
+    assert bundle.golden is not None
+    wrong = replace(bundle.golden, outputs=bundle.golden.outputs[::-1])
+    (manager.folder / "wrong.tflite").write_bytes(pack(bundle.tflite, bundle.manifest, wrong))
+    _configure(manager.folder, model="wrong.tflite")
+    service = manager.start()
+    _, log = service.communicate(timeout=DEADLINE_S)
+    assert service.returncode == 11
+    assert "self-test fails" in log
+    assert "Traceback" not in log

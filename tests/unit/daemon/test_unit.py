@@ -1,0 +1,50 @@
+"""The unit that is written is one that systemd reads, with the least rights."""
+
+import configparser
+from pathlib import Path
+
+import pytest
+
+from edgeml.cli.main import main
+from edgeml.daemon.unit import unit_text
+
+
+def _parsed(text: str) -> configparser.ConfigParser:
+    parser = configparser.ConfigParser(interpolation=None, strict=True)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return parser
+
+
+def test_the_service_is_watched_confined_and_reloadable() -> None:
+    unit = _parsed(unit_text("pump-7", "/opt/e/bin/edgeml", Path("/etc/edgeml.toml"), ("i2c",)))
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    assert service["ExecStart"] == "/opt/e/bin/edgeml run /etc/edgeml.toml"
+    assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert int(service["WatchdogSec"]) > 0
+    assert service["DynamicUser"] == service["NoNewPrivileges"] == "yes"
+    assert service["StateDirectory"] == "edgeml"
+    assert service["SupplementaryGroups"] == "i2c"
+
+
+def test_paths_with_spaces_and_signs_are_quoted() -> None:
+    text = unit_text("d", "/opt/my edge/edgeml", Path("/etc/100%/d.toml"), ())
+    assert 'ExecStart="/opt/my edge/edgeml" run "/etc/100%%/d.toml"' in text
+    assert "SupplementaryGroups" not in text
+
+
+def test_the_verb_checks_the_file_and_writes_the_unit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "device.toml"
+    config.write_text(
+        '[device]\nid = "pump-7"\nmodel = "m.tflite"\n[source]\ndriver = "serial"\n'
+        'port = "/dev/ttyUSB0"\nchannels = ["x"]\n'
+    )
+    assert main(["install-service", str(config), "--folder", str(tmp_path)]) == 0
+    assert "systemctl enable --now edgeml-pump-7" in capsys.readouterr().out
+    unit = _parsed((tmp_path / "edgeml-pump-7.service").read_text())
+    assert unit["Service"]["SupplementaryGroups"] == "dialout"
+    assert main(["install-service", str(config), "--folder", str(tmp_path / "none")]) == 18
+    assert "sudo" in capsys.readouterr().err
