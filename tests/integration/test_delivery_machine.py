@@ -1,0 +1,239 @@
+"""Outbox, session, courier, ingest and store as they are, against anything that a network can do.
+
+A simulation decides what happens next: messages are dropped, doubled, swapped;
+processes, the broker and the lines die; the clock jumps; the store goes back
+to its backup. Whatever it was, in the end every row that was ever on disk is
+in the store once, or a gap record owns up to it.
+
+EDGEML_MACHINE_EXAMPLES sets how many histories are tried (40).
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from edgeml.clock import ManualClock
+from edgeml.fleet.ingest import Ingest, Limits, filters
+from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.result import ModelRef, Result
+from edgeml.sync import topics
+from edgeml.sync.connection import Connection
+from edgeml.sync.courier import Courier
+from edgeml.sync.memoryline import MemoryBroker, MemoryLine
+from edgeml.sync.outbox import Caps, Outbox
+from edgeml.sync.settings import Mqtt
+from edgeml.sync.spans import Spans
+from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+
+MODELS = (ModelRef("one", 1, "11"), ModelRef("two", 2, "22"))
+SETTINGS = Mqtt("mqtt://nowhere", fleet="sim", batch_rows=8, inflight_batches=3)
+PACE = Pace(interval_s=0.0, rows=10, row_bytes=4000, entry_bytes=600, memory_rows=200)
+ACK_TOPIC = topics.device_topic("sim", "dev", topics.ACK)
+ROUNDS = 400
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+
+
+class Delivering(RuleBasedStateMachine):
+    """One device, one broker, one ingest, and whatever happens to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.home = Path(tempfile.mkdtemp(prefix="edgeml-machine-", dir=MEMORY))
+        self.clock = ManualClock()
+        self.broker = MemoryBroker()
+        self.durable: dict[int, int] = {}
+        self.next_number = 0
+        self.restored = False
+        self.outboxes = 1
+
+    @initialize(small=st.booleans())
+    def begin(self, small: bool) -> None:
+        self.caps = Caps(3_000, 1 << 20) if small else Caps(1 << 24, 1 << 20)
+        self.small = small
+        self.start_device()
+        self.start_ingest()
+        self.backup = self.home / "backup.db"
+        self.back_up()
+
+    def start_device(self) -> None:
+        self.outbox = Outbox(self.home / "outbox.db", self.caps, self.clock)
+        # A simulation kills processes, not the power: nothing here needs to reach the medium.
+        self.outbox._db.execute("PRAGMA synchronous=OFF")
+        self.writer = Writer(self.outbox, PACE, self.clock, self.tell_courier)
+        self.device_line = MemoryLine(
+            self.broker, (ACK_TOPIC,), lambda n: self.courier.state(n, online=False)
+        )
+        self.courier = Courier(
+            "dev", SETTINGS, self.outbox, self.writer, self.device_line, self.clock
+        )
+        self.device_line.open()
+        self.pending: list[int] = []
+
+    def tell_courier(self, gaps: Spans) -> None:
+        self.courier.committed(gaps)
+
+    def start_ingest(self) -> None:
+        self.store = SQLiteStore(self.home / "store.db")
+        self.store._db.execute("PRAGMA synchronous=OFF")
+        self.ingest_line = MemoryLine(self.broker, filters("sim", mqtt5=True))
+        self.ingest = Ingest(
+            Connection("mqtt://nowhere"), "sim", self.store,
+            limits=Limits(interval_s=0.0), clock=self.clock, line=self.ingest_line,
+        )  # fmt: skip
+        self.ingest_line.open()
+
+    @rule(count=st.integers(1, 12), model=st.sampled_from(MODELS))
+    def produce(self, count: int, model: ModelRef) -> None:
+        for n in range(self.next_number, self.next_number + count):
+            result = Result(model, n, n + 1.0, f"l{n}", n / 7, (float(n),), 1.0, 1.0, 1.0)
+            self.writer.put(PendingResult(result, n, None))
+            self.pending.append(n)
+        self.next_number += count
+
+    @rule()
+    def report(self) -> None:
+        self.writer.put(PendingEvent(self.clock.now_s(), "drift", {"x": 1}))
+
+    @rule()
+    def commit(self) -> None:
+        assert self.writer.store_now()
+        for number in self.pending:
+            self.durable[number] = number
+        self.pending.clear()
+
+    @rule()
+    def pump_device(self) -> None:
+        self.courier.pump(0.0)
+
+    @rule()
+    def pump_ingest(self) -> None:
+        self.ingest.step(0.0)
+
+    @precondition(lambda self: self.broker.waiting)
+    @rule(data=st.data(), keep=st.booleans())
+    def route(self, data: st.DataObject, keep: bool) -> None:
+        self.broker.route(data.draw(st.integers(0, len(self.broker.waiting) - 1)), keep=keep)
+
+    @precondition(lambda self: self.broker.waiting)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        self.broker.drop(data.draw(st.integers(0, len(self.broker.waiting) - 1)))
+
+    @rule()
+    def tear_device(self) -> None:
+        self.device_line.cut("torn")
+
+    @rule()
+    def tear_ingest(self) -> None:
+        self.ingest_line.cut("torn")
+
+    @rule()
+    def kill_broker(self) -> None:
+        self.broker.kill()
+
+    @rule()
+    def start_broker(self) -> None:
+        self.broker.running = True
+
+    @rule()
+    def kill_device(self) -> None:
+        self.device_line.vanish()
+        self.outbox.close()
+        self.start_device()
+
+    @rule()
+    def kill_ingest(self) -> None:
+        self.ingest_line.vanish()
+        self.store.close()
+        self.start_ingest()
+
+    @rule(seconds=st.sampled_from((0.1, 3.0, 11.0, 400.0)))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from((-86_400.0, 86_400.0)))
+    def set_clock(self, seconds: float) -> None:
+        self.clock.step_wall(seconds)
+
+    @rule()
+    def back_up(self) -> None:
+        self.store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copyfile(self.home / "store.db", self.backup)
+
+    @rule()
+    def restore(self) -> None:
+        self.ingest_line.vanish()
+        self.store.close()
+        for tail in ("", "-wal", "-shm"):
+            (self.home / f"store.db{tail}").unlink(missing_ok=True)
+        shutil.copyfile(self.backup, self.home / "store.db")
+        self.restored = True
+        self.start_ingest()
+
+    @invariant()
+    def nothing_is_there_twice_or_changed(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        numbers = []
+        for row in self.store.results():
+            number = row["window"]
+            numbers.append(number)
+            assert number in self.durable
+            assert (row["label"], row["score"]) == (f"l{number}", number / 7)
+        assert len(numbers) == len(set(numbers))
+        assert numbers == sorted(numbers)
+
+    def teardown(self) -> None:
+        if hasattr(self, "store"):
+            self.heal()
+            self.check()
+            self.outbox.close()
+            self.store.close()
+        shutil.rmtree(self.home)
+
+    def heal(self) -> None:
+        """Nothing bad happens any more: how long may it take until all is there?"""
+        self.broker.running = True
+        for _ in range(ROUNDS):
+            self.commit()
+            self.courier.pump(0.0)
+            while self.broker.waiting:
+                self.broker.route(0)
+            self.ingest.step(0.0)
+            while self.broker.waiting:
+                self.broker.route(0)
+            self.courier.pump(0.0)
+            self.clock.advance(1.0)
+            waiting = self.outbox.waiting
+            session = self.courier.session
+            if not (waiting.rows or waiting.gaps or self.broker.waiting or session._audit_s):
+                return
+        raise AssertionError(f"not delivered after {ROUNDS} quiet rounds: {self.outbox.waiting}")
+
+    def check(self) -> None:
+        stored = {row["window"] for row in self.store.results()}
+        lost = sum(gap["last"] - gap["first"] + 1 for gap in self.store.gaps())
+        missing = set(self.durable) - stored
+        if not self.small and not self.restored:
+            assert not missing
+            assert not lost
+        # Gaps may cover events, too, so they can outnumber the results that are missing.
+        assert len(missing) <= lost
+        progress = self.store.progress("dev", self.outbox.id)
+        assert not progress.above
+        assert progress.mark == self.outbox.next_seq - 1
+        assert self.store.letters() == []
+
+
+Delivering.TestCase.settings = settings(
+    max_examples=int(os.environ.get("EDGEML_MACHINE_EXAMPLES", "40")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+TestDelivering = Delivering.TestCase
