@@ -2,7 +2,9 @@
 
 Timestamps decide, not counts: a missing stretch, a clock that was set back or
 a reading that is not a number starts the window afresh, and is counted, so
-that the model never sees two moments glued together.
+that the model never sees two moments glued together. A reading out of the
+sensor's range is handled by a policy of its own. A sample that is already the
+model's whole input, a frame, is a window by itself.
 """
 
 import math
@@ -14,9 +16,11 @@ import numpy.typing as npt
 
 from edgeml.errors import ConfigError, SensorError, nearest
 from edgeml.manifest import InputSpec
+from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Sample, Window
 
 NAN_POLICIES: Final = ("restart", "hold", "raise")
+RANGE_POLICIES: Final = ("restart", "hold", "clip", "raise")
 GAP_PERIODS: Final = 1.5
 """A step in time longer than this many sample periods is a gap: one sample is missing."""
 
@@ -32,6 +36,7 @@ class WindowStats:
     gaps: int = 0
     backward_steps: int = 0
     not_finite: int = 0
+    out_of_range: int = 0
 
 
 class Windower:
@@ -42,18 +47,26 @@ class Windower:
         on_nan: what a reading that is not finite does: `restart` the window,
             `hold` the channel's previous value, or `raise` a SensorError.
         gap_periods: the step in time, in sample periods, from which samples are missing.
+        limits: the range of each channel; None where every finite reading is believed.
+        on_out_of_range: what a reading out of its range does: as `on_nan`, or `clip`.
 
     Raises:
         ConfigError: an unknown policy, or a gap of not more than one period.
     """
 
     __slots__ = (
+        "_advanced",
         "_data",
+        "_factor",
         "_filled",
+        "_frame_shape",
+        "_frame_skip",
         "_fresh",
         "_gap_s",
         "_last_s",
+        "_limits",
         "_on_nan",
+        "_on_out_of_range",
         "_sample_shape",
         "_skip",
         "_start",
@@ -64,17 +77,21 @@ class Windower:
     )
 
     def __init__(
-        self, spec: InputSpec, *, on_nan: str = "restart", gap_periods: float = GAP_PERIODS
+        self,
+        spec: InputSpec,
+        *,
+        on_nan: str = "restart",
+        gap_periods: float = GAP_PERIODS,
+        limits: Limits | None = None,
+        on_out_of_range: str = "restart",
     ) -> None:
-        if on_nan not in NAN_POLICIES:
-            raise ConfigError(
-                f"on_nan={on_nan!r} is none of {', '.join(NAN_POLICIES)}"
-                f"{nearest(on_nan, NAN_POLICIES)}"
-            )
+        _check_policy("on_nan", on_nan, NAN_POLICIES)
+        _check_policy("on_out_of_range", on_out_of_range, RANGE_POLICIES)
         if not gap_periods > 1:
             raise ConfigError(f"gap_periods={gap_periods}: samples are one period apart at least")
         self._window = spec.window
         self._stride = spec.stride
+        self._frame_shape = spec.shape
         self._sample_shape = spec.shape[1:]
         rows = spec.window * _SPARE_WINDOWS
         self._data = np.empty((rows, *self._sample_shape), np.float32)
@@ -82,6 +99,11 @@ class Windower:
         rate = spec.sample_rate_hz
         self._gap_s = gap_periods / rate if rate else math.inf
         self._on_nan = on_nan
+        self._limits = limits
+        self._on_out_of_range = on_out_of_range
+        self._factor = 1
+        self._advanced = spec.stride
+        self._frame_skip = 0
         self._last_s = -math.inf
         self._start = 0
         self._filled = 0
@@ -95,32 +117,40 @@ class Windower:
         self._fresh = True
         self._last_s = -math.inf
 
-    def push(self, sample: Sample) -> Window | None:
-        """Take one sample; give the window that it completes, if it does.
+    def widen(self, factor: int) -> None:
+        """Move on by `factor` times the model's stride from the next window on; 1 is normal.
 
         Raises:
-            SensorError: the sample's shape is not the model's, or it is not
-                finite and the policy is `raise`.
+            ConfigError: a factor below 1.
+        """
+        if factor < 1:
+            raise ConfigError(f"widen({factor}): the stride is multiplied by 1 at least")
+        self._factor = factor
+
+    def push(self, sample: Sample) -> Window | None:
+        """Take one sample, or one frame; give the window that it completes, if it does.
+
+        Raises:
+            SensorError: the sample's shape is not the model's, or it cannot be
+                believed and the policy is `raise`.
         """
         self.stats.samples += 1
         values = np.asarray(sample.values, np.float32)
-        if values.shape != self._sample_shape:
+        if values.shape != self._sample_shape and values.shape != self._frame_shape:
             raise SensorError(
                 f"a sample of shape {values.shape} at {sample.time_s:.3f} s, but the model takes "
                 f"{self._sample_shape}: the source's channels are not the model's"
             )
         self._note_time(sample.time_s)
-        finite = np.isfinite(values).all()
-        if not finite:
-            self.stats.not_finite += 1
-            held = self._handle_not_finite(values, sample.time_s)
-            if held is None:
-                return None
-            values = held
+        checked = self._checked(values, sample.time_s)
+        if checked is None:
+            return None
+        if checked.shape == self._frame_shape:
+            return self._frame(sample.time_s, checked)
         if self._skip:
             self._skip -= 1
             return None
-        return self._append(sample.time_s, values)
+        return self._append(sample.time_s, checked)
 
     def _note_time(self, time_s: float) -> None:
         step_s = time_s - self._last_s
@@ -132,16 +162,49 @@ class Windower:
             self.restart()
         self._last_s = time_s
 
-    def _handle_not_finite(
+    def _checked(
         self, values: npt.NDArray[np.float32], time_s: float
     ) -> npt.NDArray[np.float32] | None:
-        if self._on_nan == "raise":
-            raise SensorError(f"a reading that is not a number at {time_s:.3f} s: {values}")
-        if self._on_nan == "hold" and self._filled:
-            previous = self._data[self._start + self._filled - 1]
-            return np.where(np.isfinite(values), values, previous)
+        """What of the reading goes on: itself, its repair, or nothing."""
+        finite = np.isfinite(values)
+        if not finite.all():
+            self.stats.not_finite += 1
+            repaired = self._repaired(values, ~finite, self._on_nan, time_s)
+            if repaired is None:
+                return None
+            values = repaired
+        if self._limits is not None:
+            outside = self._limits.outside(values)
+            if outside.any():
+                self.stats.out_of_range += 1
+                return self._repaired(values, outside, self._on_out_of_range, time_s)
+        return values
+
+    def _repaired(
+        self,
+        values: npt.NDArray[np.float32],
+        bad: npt.NDArray[np.bool_],
+        policy: str,
+        time_s: float,
+    ) -> npt.NDArray[np.float32] | None:
+        if policy == "raise":
+            raise SensorError(
+                f"a reading that is not a number, or out of range, at {time_s:.3f} s: {values[bad]}"
+            )
+        if policy == "clip" and self._limits is not None:
+            return np.clip(values, self._limits.low, self._limits.high)
+        if policy == "hold" and self._filled and values.shape == self._sample_shape:
+            return np.where(bad, self._data[self._start + self._filled - 1], values)
         self.restart()
         return None
+
+    def _frame(self, time_s: float, values: npt.NDArray[np.float32]) -> Window | None:
+        if self._frame_skip:
+            self._frame_skip -= 1
+            return None
+        self._frame_skip = self._factor - 1
+        self.stats.windows += 1
+        return Window(time_s, time_s, values.copy())
 
     def _append(self, time_s: float, values: npt.NDArray[np.float32]) -> Window | None:
         at = self._start + self._filled
@@ -159,7 +222,7 @@ class Windower:
             float(self._times[start]),
             float(self._times[at]),
             self._data[start:end].copy(),
-            self._window + 1 if self._fresh else self._stride,
+            self._window + 1 if self._fresh else self._advanced,
         )
         self._fresh = False
         self.stats.windows += 1
@@ -167,9 +230,17 @@ class Windower:
         return window
 
     def _advance(self) -> None:
-        if self._stride < self._window:
-            self._start += self._stride
-            self._filled -= self._stride
+        stride = self._advanced = self._stride * self._factor
+        if stride < self._window:
+            self._start += stride
+            self._filled -= stride
         else:
             self._start = self._filled = 0
-            self._skip = self._stride - self._window
+            self._skip = stride - self._window
+
+
+def _check_policy(name: str, policy: str, known: tuple[str, ...]) -> None:
+    if policy not in known:
+        raise ConfigError(
+            f"{name}={policy!r} is none of {', '.join(known)}{nearest(policy, known)}"
+        )
