@@ -54,5 +54,6 @@ def check_golden(model: Model, golden: Golden) -> GoldenReport:
         largest = float(away.max(initial=0.0))
         # NaN on either side fails: no comparison with it is true.
         failed += not largest <= golden.tolerance
-        worst = largest if not largest <= worst else worst
+        if not np.isnan(worst) and not largest <= worst:
+            worst = largest
     return GoldenReport(failed == 0, len(golden.windows), worst, golden.tolerance, failed)

@@ -175,7 +175,7 @@ def _count(fields: Fields) -> int:
 
 
 def _decide(means: tuple[float, ...], outputs: OutputSpec) -> tuple[str | None, float]:
-    if not means:
+    if not means or math.isnan(math.fsum(means)):
         return None, math.nan
     if outputs.task == "anomaly":
         limit = math.inf if outputs.threshold is None else outputs.threshold

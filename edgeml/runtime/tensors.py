@@ -136,7 +136,9 @@ def encoder(spec: TensorSpec, shape: Sequence[int]) -> Callable[[Floats, Array],
     high = np.array(limits.max, wide)
     if limits.bits > 32:
         high = np.nextafter(high, np.array(0, wide))
-    factor = (1 / scale).astype(wide) if spec.quantised else np.array(1, wide)
+    # In float32, as XNNPACK has it; numpy 1 would divide a scalar in float64.
+    reciprocal = np.divide(1, scale, dtype=np.float32) if spec.quantised else np.float32(1)
+    factor = np.asarray(reciprocal, wide)
     offset = zero_point.astype(wide) if spec.quantised else np.array(0, wide)
     scratch = np.empty(tuple(shape), wide)
     given = (factor, offset, np.array(limits.min, wide), high)
