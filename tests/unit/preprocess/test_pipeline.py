@@ -63,7 +63,7 @@ REFUSED: list[tuple[Any, tuple[int, ...], float | None, str]] = [
     (_step("lowpass", cutoff_hz=5), SERIES, None, "needs a sample rate"),
     (_step("lowpass", cutoff_hz=25), SERIES, 50.0, "should lie between"),
     (_step("lowpass", cutoff_hz=0), SERIES, 50.0, "should lie between"),
-    (_step("lowpass", cutof_hz=5), SERIES, 50.0, "did you mean 'cutof_hz'"),
+    (_step("lowpass", cutof_hz=5), SERIES, 50.0, "is it misspelt as 'cutof_hz'"),
     (_step("highpass", cutoff_hz=5, order=9), SERIES, 50.0, "1 to 8"),
     (_step("highpass", cutoff_hz=5, order=2.0), SERIES, 50.0, "whole number"),
     (_step("bandpass", low_hz=5, high_hz=5), SERIES, 50.0, "above low_hz"),
