@@ -51,6 +51,7 @@ class FakeDriver:
         self.channel_names: tuple[str, ...] = ("value",)
         self.period_s = period_s
         self.opened = self.closed = 0
+        self.on_open: Callable[[], None] = lambda: None
         self._script = iter(script)
         self._openings = iter(openings)
         self._clock = clock
@@ -58,6 +59,7 @@ class FakeDriver:
     def open(self) -> None:
         """Open, or raise what the script says."""
         self.opened += 1
+        self.on_open()
         error = next(self._openings, None)
         if error is not None:
             raise error

@@ -41,10 +41,11 @@ def checked_rate(rate_hz: float, name: str = "rate_hz") -> float:
 class Stamp:
     """Unix times that follow the wall clock and never jitter against the monotonic one."""
 
-    __slots__ = ("_clock", "_offset_s")
+    __slots__ = ("_clock", "_offset_s", "steps")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.steps = 0
         self._offset_s = clock.now_s() - clock.monotonic_s()
 
     def now_s(self) -> float:
@@ -53,6 +54,7 @@ class Stamp:
         offset_s = self._clock.now_s() - monotonic_s
         if abs(offset_s - self._offset_s) > STEP_S:
             self._offset_s = offset_s
+            self.steps += 1
         return monotonic_s + self._offset_s
 
 
@@ -91,12 +93,13 @@ class BlockStamp:
         stamp: the time of arrival.
     """
 
-    __slots__ = ("_end_s", "_nominal_s", "_period_s", "_stamp")
+    __slots__ = ("_end_s", "_nominal_s", "_period_s", "_stamp", "_steps")
 
     def __init__(self, rate_hz: float, stamp: Stamp) -> None:
         self._nominal_s = 1.0 / rate_hz
         self._period_s = self._nominal_s
         self._stamp = stamp
+        self._steps = stamp.steps
         self._end_s: float | None = None
 
     @property
@@ -107,27 +110,30 @@ class BlockStamp:
     def times_s(self, count: int) -> npt.NDArray[np.float64]:
         """Unix times (count,) of the samples of a block that has just arrived, rising.
 
-        They go on where the last block ended, unless more than `STEP_S` is
-        missing or too much: then they start afresh from now.
+        They go on where the last block ended. When more than `STEP_S` is missing they
+        start afresh from now, and when the wall clock was set: only then may they go back.
         """
+        arrival_s = self._stamp.now_s()
+        if self._stamp.steps != self._steps:
+            self._steps = self._stamp.steps
+            self._end_s = None
         last_s = self._end_s
-        end_s = self._next_end_s(count)
+        end_s = arrival_s if last_s is None else self._next_end_s(last_s, arrival_s, count)
         begin_s = end_s - count * self._period_s
-        if last_s is not None and last_s < end_s:
+        if last_s is not None:
             begin_s = max(begin_s, last_s)
         self._end_s = end_s
         return begin_s + (end_s - begin_s) * np.arange(1, count + 1) / count
 
-    def _next_end_s(self, count: int) -> float:
-        arrival_s = self._stamp.now_s()
-        if self._end_s is None:
-            return arrival_s
-        expected_s = self._end_s + count * self._period_s
+    def _next_end_s(self, last_s: float, arrival_s: float, count: int) -> float:
+        expected_s = last_s + count * self._period_s
         error_s = arrival_s - expected_s
+        # A sensor that gives more than its rate is squeezed, but time still rises.
+        least_s = last_s + count * self._nominal_s / 2
         if abs(error_s) > STEP_S:
-            return arrival_s
+            return max(arrival_s, least_s)
         period_s = self._period_s + _DRIFT_GAIN * error_s / count
         self._period_s = min(
             max(period_s, self._nominal_s * (1 - _MOST_DRIFT)), self._nominal_s * (1 + _MOST_DRIFT)
         )
-        return max(expected_s + _GAIN * error_s, self._end_s + count * self._nominal_s / 2)
+        return max(expected_s + _GAIN * error_s, least_s)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ConfigError, SensorError
 from edgeml.manifest import InputSpec, channels
-from edgeml.sensors import Sample, Window, Windower
+from edgeml.sensors import Limits, Sample, Window, Windower
 
 
 def spec(window: int = 4, stride: int = 4, rate_hz: float | None = 10.0) -> InputSpec:
@@ -126,3 +126,103 @@ def test_a_sample_with_other_channels_is_refused() -> None:
 def test_an_unknown_policy_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'restart'"):
         Windower(spec(), on_nan="restrat")
+
+
+def limited(policy: str) -> Windower:
+    ranges = Limits.of(spec().channels, {"x": (0.0, 10.0)})
+    return Windower(spec(), limits=ranges, on_out_of_range=policy)
+
+
+def spiked() -> list[Sample]:
+    samples = [sample(i) for i in range(8)]
+    samples[2].values[0] = 99.0
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("policy", "column"),
+    [("restart", [3, 4, 5, 6]), ("hold", [0, 1, 1, 3]), ("clip", [0, 1, 10, 3])],
+)
+def test_a_reading_out_of_its_range_is_counted_and_handled_as_declared(
+    policy: str, column: list[int]
+) -> None:
+    windower = limited(policy)
+    first = push_all(windower, spiked())[0]
+    np.testing.assert_array_equal(first.data[:, 0], column)
+    assert windower.stats.out_of_range == 1
+    assert windower.stats.not_finite == 0
+
+
+def test_out_of_range_can_be_an_error_that_names_the_value() -> None:
+    with pytest.raises(SensorError, match=r"0\.200 s: \[99\.\]"):
+        push_all(limited("raise"), spiked())
+
+
+def test_a_channel_without_a_range_is_believed() -> None:
+    windower = limited("restart")
+    push_all(windower, [sample(i) for i in range(4)])
+    assert windower.stats.out_of_range == 0
+    assert windower.stats.windows == 1
+
+
+@pytest.mark.parametrize(
+    ("ranges", "message"),
+    [
+        ({"xx": (0.0, 1.0)}, "no channel 'xx'"),
+        ({"x": (1.0, 1.0)}, "holds nothing"),
+        ({"x": (math.nan, 1.0)}, "holds nothing"),
+    ],
+)
+def test_limits_that_cannot_be_meant_are_refused(
+    ranges: dict[str, tuple[float, float]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Limits.of(spec().channels, ranges)
+
+
+def test_an_unknown_range_policy_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'clip'"):
+        Windower(spec(), on_out_of_range="clipp")
+
+
+@given(
+    window=st.integers(1, 8), stride=st.integers(1, 12), factors=st.lists(st.integers(1, 8))
+)  # fmt: skip
+def test_a_widened_stride_holds_from_the_next_window_on(
+    window: int, stride: int, factors: list[int]
+) -> None:
+    windower = Windower(spec(window, stride))
+    factor_at = [*factors, *[1] * 8]
+    starts, news = [], []
+    windower.widen(factor_at[0])
+    for i in range(400):
+        found = windower.push(sample(i))
+        if found is not None:
+            starts.append(int(found.data[0, 0]))
+            news.append(found.new)
+            windower.widen(factor_at[min(len(starts), len(factor_at) - 1)])
+    steps = [stride * f for f in factor_at] + [stride] * 400
+    assert np.diff(starts).tolist() == steps[: len(starts) - 1]
+    assert news[1:] == steps[: len(starts) - 1]
+
+
+def test_a_frame_that_is_the_whole_input_is_a_window_by_itself() -> None:
+    image = InputSpec(channels(["ink"]), None, window=8, stride=8, shape=(8, 8, 1))
+    windower = Windower(image)
+    frames = [Sample(float(i), np.full((8, 8, 1), i, np.float32)) for i in range(6)]
+    windows = push_all(windower, frames)
+    assert [(w.start_s, w.end_s, w.new) for w in windows] == [(i, i, None) for i in range(6)]
+    windower.widen(3)
+    assert len(push_all(windower, [f._replace(time_s=f.time_s + 10) for f in frames])) == 2
+
+
+def test_a_frame_that_is_not_finite_is_left_out() -> None:
+    image = InputSpec(channels(["ink"]), None, window=2, stride=2, shape=(2, 2, 1))
+    windower = Windower(image, on_nan="hold")
+    assert windower.push(Sample(0.0, np.full((2, 2, 1), np.nan, np.float32))) is None
+    assert windower.stats.not_finite == 1
+
+
+def test_the_stride_is_never_multiplied_by_less_than_one() -> None:
+    with pytest.raises(ConfigError):
+        Windower(spec()).widen(0)

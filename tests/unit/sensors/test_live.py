@@ -1,0 +1,184 @@
+"""A full queue does what it was told, and everything it lost is counted."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeml.clock import ManualClock
+from edgeml.errors import ConfigError, SensorError
+from edgeml.manifest import InputSpec, channels
+from edgeml.sensors import Live, Sample, Sensor, SourceState, Windower, queue_capacity
+from edgeml.sensors.fakes import FakeDriver
+
+DEADLINE_S = 10.0
+
+
+class Gate:
+    """A source that gives numbers, and says when it has given them all."""
+
+    def __init__(self, count: int, *, error: Exception | None = None) -> None:
+        self.given = threading.Event()
+        self._count = count
+        self._error = error
+
+    def __iter__(self) -> Iterator[int]:
+        yield from range(self._count)
+        self.given.set()
+        if self._error is not None:
+            raise self._error
+
+
+def sources() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name == "edgeml-source"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"), [("drop_oldest", [7, 8, 9]), ("drop_newest", [0, 1, 2])]
+)
+def test_a_full_queue_keeps_the_end_it_was_told_to(policy: str, kept: list[int]) -> None:
+    source = Gate(10)
+    live = Live(source, capacity=3, policy=policy)
+    live.start()
+    assert source.given.wait(DEADLINE_S)
+    assert list(live) == kept
+    health = live.health()
+    assert (health.received, health.delivered, health.dropped) == (10, 3, 7)
+    assert getattr(health, f"dropped_{policy.removeprefix('drop_')}") == 7
+    assert health.most == 3
+
+
+def test_block_loses_nothing_and_says_how_often_the_source_waited() -> None:
+    live = Live(Gate(1000), capacity=4, policy="block")
+    assert list(live) == list(range(1000))
+    health = live.health()
+    assert health.dropped == 0
+    assert health.most <= 4
+    assert health.blocked > 0
+
+
+@given(st.integers(0, 200), st.integers(1, 50), st.sampled_from(["drop_oldest", "drop_newest"]))
+def test_every_sample_is_delivered_or_counted(count: int, capacity: int, policy: str) -> None:
+    live = Live(Gate(count), capacity=capacity, policy=policy)
+    got = list(live)
+    health = live.health()
+    assert got == sorted(set(got))
+    assert health.received == count == len(got) + health.dropped
+    assert health.depth == 0
+
+
+def test_the_sources_error_comes_after_all_that_it_gave() -> None:
+    live = Live(Gate(5, error=SensorError("unplugged")), capacity=10)
+    got: list[int] = []
+    with pytest.raises(SensorError, match="unplugged"):
+        got.extend(item for item in live)
+    assert got == [0, 1, 2, 3, 4]
+    assert not sources()
+
+
+def test_leaving_the_loop_stops_the_sensor_and_its_thread() -> None:
+    clock = ManualClock()
+    driver = FakeDriver((Sample(float(i), np.zeros(1, np.float32)) for i in range(10**9)), clock)
+    live = Live(Sensor(driver, clock=clock), capacity=5)
+    for _ in live:
+        break
+    assert not sources()
+    assert driver.closed == 1
+    health = live.health()
+    assert health.source is not None
+    assert health.source.state is SourceState.CLOSED
+    assert health.received == health.delivered + health.dropped + health.left
+
+
+def test_close_ends_a_source_that_waits_for_room() -> None:
+    live = Live(Gate(100), capacity=1, policy="block")
+    with live:
+        items = iter(live)
+        assert next(items) == 0
+    assert not sources()
+    assert live.health().received <= 3
+
+
+def test_a_source_that_cannot_be_stopped_is_left_after_the_deadline() -> None:
+    release = threading.Event()
+
+    class Stuck:
+        def __iter__(self) -> Iterator[int]:
+            yield 1
+            release.wait(DEADLINE_S)
+
+    live = Live(Stuck(), capacity=2)
+    assert next(iter(live)) == 1
+    live.start()
+    assert live.close(timeout_s=0.01) is False
+    assert live.health().abandoned
+    release.set()
+    assert live.close(DEADLINE_S) is True
+
+
+def test_close_before_it_began_and_twice_is_harmless() -> None:
+    live = Live(Gate(3), capacity=2)
+    assert live.close()
+    assert live.close()
+    assert list(live) == []
+
+
+def test_a_sensor_that_gives_up_is_an_error_where_the_queue_is_read() -> None:
+    clock = ManualClock()
+    driver = FakeDriver([], clock, openings=[OSError("no such device")] * 10_000)
+    with pytest.raises(SensorError, match="no such device"):
+        list(Live(Sensor(driver, clock=clock), capacity=5))
+    assert not sources()
+
+
+def test_an_overloaded_device_still_sees_whole_windows() -> None:
+    """What is dropped is a stretch: between two of them the windows are whole."""
+    spec = InputSpec(channels(["x"]), 100.0, window=20, stride=10, shape=(20, 1))
+    samples = [Sample(i / 100, np.full(1, i, np.float32)) for i in range(2000)]
+    turn = threading.Semaphore(0)
+
+    class Fast:
+        def __iter__(self) -> Iterator[Sample]:
+            for i, item in enumerate(samples):
+                if i % 100 == 0:
+                    turn.acquire(timeout=DEADLINE_S)
+                yield item
+
+    live = Live(Fast(), capacity=queue_capacity(spec))
+    windower = Windower(spec)
+    windows = []
+    turn.release()
+    for item in live:
+        window = windower.push(item)
+        if window is not None:
+            windows.append(window)
+            turn.release()  # while this window is classified, a hundred samples arrive
+            turn.release()
+    assert len(windows) >= 10
+    assert all((np.diff(w.data[:, 0]) == 1).all() for w in windows)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "window", "capacity"), [(None, 8, 32), (50.0, 100, 400), (1000.0, 100, 2000)]
+)
+def test_a_queue_holds_four_windows_and_two_seconds(
+    rate_hz: float | None, window: int, capacity: int
+) -> None:
+    spec = InputSpec(channels(["x"]), rate_hz, window=window, stride=1, shape=(window, 1))
+    assert queue_capacity(spec) == capacity
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"capacity": 1, "policy": "drop_old"}, "did you mean 'drop_oldest'"),
+        ({"capacity": 0}, "one sample"),
+    ],
+)
+def test_what_makes_no_queue_is_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Live([], **arguments)
