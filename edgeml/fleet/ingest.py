@@ -41,7 +41,7 @@ class Limits:
             broker sends no more than that before it is answered.
     """
 
-    interval_s: float = 0.05
+    interval_s: float = 0.01
     messages: int = 200
 
 

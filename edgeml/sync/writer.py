@@ -224,7 +224,7 @@ class Writer:
                 self._wake.set()
 
     def _gather(self) -> None:
-        if self._closing or self._hurry.is_set():
+        if self._closing or self._hurry.is_set() or len(self._pending) >= self._pace.rows:
             return
         if not self._eager and not self._pending and not self._orders:
             # Only acknowledgements: they can wait for the next rows, and a lost one costs a
