@@ -52,8 +52,13 @@ def zip_start(data: bytes, where: str) -> int | None:
 
 
 def holds_local_header(data: bytes, name: str) -> bool:
-    """Whether a member of this name begins anywhere: the trace of a zip whose end is lost."""
+    """Whether a member of this name begins anywhere: the trace of a zip whose end is lost.
+
+    A header that is itself cut short counts, from its first four bytes on.
+    """
     encoded = name.encode()
+    if data.rfind(_LOCAL_MAGIC, max(0, len(data) - _LOCAL_HEADER_BYTES - len(encoded) + 1)) >= 0:
+        return True
     at = data.rfind(encoded)
     while at >= _LOCAL_HEADER_BYTES:
         if data.startswith(_LOCAL_MAGIC, at - _LOCAL_HEADER_BYTES):
