@@ -3,6 +3,7 @@
 edgeml fleet ingest --broker URL --fleet NAME --store PATH   store what devices send, and confirm it
 edgeml fleet status --store PATH                             every device: online, results, gaps
 edgeml fleet export --store PATH -o OUT.csv                  every result as CSV or Parquet
+edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker where devices keep to themselves
 """
 
 import argparse
@@ -36,7 +37,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="where to, .csv or .parquet",
     )
-    for command in (ingest, status, export):
+    acl = commands.add_parser("mosquitto-acl", help="a Mosquitto where devices keep to themselves")
+    acl.add_argument("--fleet", default="default", help="the fleet it serves (%(default)s)")
+    acl.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to")
+    acl.add_argument(
+        "--ca-file", type=Path, required=True, metavar="FILE", help="the CA's certificate"
+    )
+    acl.add_argument("--cert-file", type=Path, required=True, metavar="FILE", help="the broker's")
+    acl.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="its key")
+    acl.add_argument("--port", type=int, default=8883, help="where it listens (%(default)s)")
+    acl.add_argument(
+        "--client-certificates",
+        action="store_true",
+        help="devices show certificates instead of passwords",
+    )
+    acl.add_argument("--ingest-user", default="ingest", help="the ingests' name (%(default)s)")
+    acl.add_argument(
+        "--publisher-user",
+        default="publisher",
+        help="the name of whoever publishes models (%(default)s)",
+    )
+    acl.add_argument(
+        "--data-directory",
+        type=Path,
+        default=Path("/var/lib/mosquitto"),
+        metavar="DIR",
+        help="where Mosquitto keeps its memory (%(default)s)",
+    )
+    for command in (ingest, status, export, acl):
         command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -46,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
         "ingest": _ingest,
         "status": _status,
         "export": _export,
+        "mosquitto-acl": _mosquitto_acl,
     }
     return commands[args.command](args)
 
@@ -123,4 +152,32 @@ def _export(args: argparse.Namespace) -> int:
         print_json({"rows": rows, "output": str(args.output)})
     else:
         print(f"{rows} results in {args.output}")
+    return 0
+
+
+def _mosquitto_acl(args: argparse.Namespace) -> int:
+    from edgeml.fleet.mosquitto import PASSWORDS, BrokerPlan, write_files
+
+    plan = BrokerPlan(
+        fleet=args.fleet,
+        directory=args.output.absolute(),
+        ca_file=args.ca_file.absolute(),
+        cert_file=args.cert_file.absolute(),
+        key_file=args.key_file.absolute(),
+        port=args.port,
+        client_certificates=args.client_certificates,
+        ingest_user=args.ingest_user,
+        publisher_user=args.publisher_user,
+        data_directory=args.data_directory,
+    )
+    conf, acl = write_files(plan)
+    passwords = None if plan.client_certificates else plan.directory / PASSWORDS
+    if args.json:
+        print_json(
+            {"configuration": str(conf), "acl": str(acl), "passwords": passwords and str(passwords)}
+        )
+    else:
+        print(f"{conf}\n{acl}")
+        if passwords is not None:
+            print(f"add each device, its id as its name: mosquitto_passwd {passwords} DEVICE")
     return 0

@@ -32,7 +32,7 @@ from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
 
 MODELS = (ModelRef("one", 1, "11"), ModelRef("two", 2, "22"))
 SETTINGS = Mqtt("mqtt://nowhere", fleet="sim", batch_rows=8, inflight_batches=3)
-PACE = Pace(interval_s=0.0, rows=10, row_bytes=4000, entry_bytes=600, memory_rows=200)
+PACE = Pace(interval_s=0.0, rows=10, row_bytes=4000, entry_bytes=600, memory_rows=10_000)
 ACK_TOPIC = topics.device_topic("sim", "dev", topics.ACK)
 ROUNDS = 400
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108

@@ -1,0 +1,239 @@
+"""A real Mosquitto with TLS, passwords and the generated access list: each to their own."""
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edgeml.cli.main import main
+from edgeml.fleet.ingest import Ingest
+from edgeml.fleet.localbroker import BrokerKind, LocalBroker, find_mosquitto, free_port
+from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.result import ModelRef, Result
+from edgeml.sync.connection import Connection
+from edgeml.sync.delivery import Delivery
+from edgeml.sync.settings import Mqtt
+
+MOSQUITTO = find_mosquitto()
+pytestmark = [
+    pytest.mark.skipif(
+        MOSQUITTO is None or not shutil.which("mosquitto_passwd") or not shutil.which("openssl"),
+        reason="needs mosquitto, mosquitto_passwd and openssl",
+    ),
+    pytest.mark.workstation,
+]
+USERS = ("pump-7", "pump-8", "ingest", "publisher")
+DEADLINE_S = 300.0
+
+
+def openssl(*arguments: str, cwd: Path) -> None:
+    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CA, a broker's certificate for localhost, a device's, and passwords."""
+    home = tmp_path_factory.mktemp("pki")
+    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
+            "-subj", "/CN=test CA", cwd=home)  # fmt: skip
+    (home / "san").write_text("subjectAltName=DNS:localhost\n")
+    for name, more in (("localhost", ("-extfile", "san")), ("pump-7", ())):
+        openssl(
+            "req",
+            *new_key,
+            "-keyout",
+            f"{name}.key",
+            "-out",
+            f"{name}.csr",
+            "-subj",
+            f"/CN={name}",
+            cwd=home,
+        )
+        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", *more)
+        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed, cwd=home)
+    for user in USERS:
+        secret = home / f"{user}.password"
+        secret.write_text(f"{user}-secret\n")
+        secret.chmod(0o600)
+    return home
+
+
+class Guarded(LocalBroker):
+    """Mosquitto as `edgeml fleet mosquitto-acl` configures it."""
+
+    def __init__(self, home: Path, pki: Path, *options: str) -> None:
+        port = free_port()
+        data = home / "data"
+        data.mkdir()
+        status = main([
+            "fleet", "mosquitto-acl", "--fleet", "plant", "-o", str(home), "--port", str(port),
+            "--ca-file", str(pki / "ca.pem"), "--cert-file", str(pki / "localhost.pem"),
+            "--key-file", str(pki / "localhost.key"), "--data-directory", str(data), *options,
+        ])  # fmt: skip
+        assert status == 0
+        for n, user in enumerate(USERS):
+            create = ("-c",) if n == 0 else ()
+            command = [
+                "mosquitto_passwd",
+                *create,
+                "-b",
+                str(home / "passwords"),
+                user,
+                f"{user}-secret",
+            ]
+            subprocess.run(command, check=True, capture_output=True)
+        conf = home / "mosquitto.conf"
+        if os.geteuid() == 0:
+            conf.write_text(f"user root\n{conf.read_text()}")
+        self.log_path = home / "broker.log"
+        super().__init__(
+            BrokerKind("mosquitto", (str(MOSQUITTO), "-c", str(conf))),
+            port,
+            log=self.log_path.open("wb"),
+        )
+
+    @property
+    def url(self) -> str:
+        return f"mqtts://localhost:{self.port}"
+
+
+@pytest.fixture
+def broker(tmp_path: Path, pki: Path) -> Iterator[Guarded]:
+    running = Guarded(tmp_path, pki)
+    with running:
+        yield running
+
+
+def connection(broker: Guarded, pki: Path, user: str) -> Connection:
+    return Connection(
+        broker.url, user, password_file=pki / f"{user}.password", ca_file=pki / "ca.pem",
+        reconnect_min_s=0.1, reconnect_max_s=0.5,
+    )  # fmt: skip
+
+
+def mqtt(broker: Guarded, pki: Path, tmp_path: Path, user: str) -> Mqtt:
+    return Mqtt(
+        broker.url, "plant", outbox=tmp_path / f"{user}.db", username=user,
+        password_file=pki / f"{user}.password", ca_file=pki / "ca.pem",
+        reconnect_min_s=0.1, reconnect_max_s=0.5,
+    )  # fmt: skip
+
+
+def a_result(n: int) -> Result:
+    return Result(ModelRef("m", 1, "00"), n, n + 1.0, "x", 0.5, (0.5,), 1.0, 1.0, 1.0)
+
+
+def test_results_arrive_through_tls_passwords_and_the_access_list(
+    broker: Guarded, pki: Path, tmp_path: Path
+) -> None:
+    store = SQLiteStore(tmp_path / "store.db")
+    ingest = Ingest(connection(broker, pki, "ingest"), "plant", store)
+    stop = threading.Event()
+    thread = threading.Thread(target=ingest.run, args=(stop,))
+    thread.start()
+    try:
+        with Delivery("pump-7", mqtt(broker, pki, tmp_path, "pump-7")) as delivery:
+            for n in range(100):
+                delivery.put(a_result(n), window_index=n)
+            assert delivery.wait_delivered(DEADLINE_S)
+    finally:
+        stop.set()
+        ingest.wake()
+        thread.join()
+    assert [row["window"] for row in store.results("pump-7")] == list(range(100))
+    store.close()
+
+
+def test_a_device_that_writes_under_another_id_is_refused_and_seen(
+    broker: Guarded, pki: Path
+) -> None:
+    answers: dict[int, ReasonCode] = {}
+    answered = threading.Event()
+    client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+    client.tls_set(str(pki / "ca.pem"))
+    client.username_pw_set("pump-7", "pump-7-secret")
+
+    def on_publish(_c: Client, _u: object, mid: int, reason: ReasonCode, _p: object) -> None:
+        answers[mid] = reason
+        if len(answers) == 4:
+            answered.set()
+
+    client.on_publish = on_publish
+    client.connect("localhost", broker.port)
+    client.loop_start()
+    attempts = {
+        "edgeml/1/plant/d/pump-7/results": False,
+        "edgeml/1/plant/d/pump-8/results": True,
+        "edgeml/1/plant/d/pump-7/ack": True,
+        "edgeml/1/plant/c/00": True,
+    }
+    mids = {client.publish(topic, b"{}", qos=1).mid: refused for topic, refused in attempts.items()}
+    assert answered.wait(DEADLINE_S)
+    client.disconnect()
+    client.loop_stop()
+    assert {mid: reason.is_failure for mid, reason in answers.items()} == mids
+    broker.stop()
+    log = broker.log_path.read_text()
+    assert "Denied PUBLISH" in log
+    assert "d/pump-8/results" in log
+
+
+def test_a_delivery_under_a_foreign_name_delivers_nothing_and_says_why(
+    broker: Guarded, pki: Path, tmp_path: Path
+) -> None:
+    told = threading.Event()
+    with Delivery("pump-8", mqtt(broker, pki, tmp_path, "pump-7")) as delivery:
+        delivery.put(a_result(1))
+        for _ in range(int(DEADLINE_S * 10)):
+            error = delivery.health().last_error
+            if error is not None and ("refused" in error or "lost" in error):
+                told.set()
+                break
+            told.wait(0.1)
+        assert told.is_set()
+        assert delivery.flush(DEADLINE_S)
+        assert delivery.health().waiting_rows == 1
+
+
+@pytest.mark.parametrize("wrong", ["password", "authority", "host"])
+def test_a_line_that_is_not_what_it_should_be_is_not_used(
+    broker: Guarded, pki: Path, tmp_path: Path, wrong: str
+) -> None:
+    settings = mqtt(broker, pki, tmp_path, "pump-7")
+    mistakes: dict[str, dict[str, Any]] = {
+        "password": {"username": "pump-8"},
+        "authority": {"ca_file": pki / "pump-7.pem"},
+        "host": {"url": f"mqtts://127.0.0.1:{broker.port}"},
+    }
+    values: dict[str, Any] = {
+        name: getattr(settings, name) for name in ("url", "fleet", "outbox", "username", "ca_file")
+    }
+    settings = Mqtt(**(values | mistakes[wrong]), password_file=pki / "pump-7.password")
+    tried = threading.Event()
+    with Delivery("pump-7", settings) as delivery:
+        delivery.put(a_result(1))
+        while delivery.health().last_error is None:
+            assert not tried.wait(0.05)
+        assert not delivery.health().connected
+
+
+def test_a_certificate_can_be_the_devices_name(pki: Path, tmp_path: Path) -> None:
+    with Guarded(tmp_path, pki, "--client-certificates") as broker:
+        settings = Mqtt(
+            broker.url, "plant", outbox=tmp_path / "pump-7.db", ack="broker",
+            ca_file=pki / "ca.pem", cert_file=pki / "pump-7.pem",
+            key_file=pki / "pump-7.key", reconnect_min_s=0.1, reconnect_max_s=0.5,
+        )  # fmt: skip
+        with Delivery("pump-7", settings) as delivery:
+            delivery.put(a_result(1))
+            assert delivery.wait_delivered(DEADLINE_S)
+            assert delivery.health().mqtt5
