@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from edgeml.bundle import Bundle as Bundle
     from edgeml.device import Device as Device
     from edgeml.errors import EdgeMLError as EdgeMLError
+    from edgeml.lane import Cascade as Cascade
     from edgeml.result import ModelRef as ModelRef
     from edgeml.result import Result as Result
     from edgeml.runtime.model import Model as Model
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Bundle": "edgeml.bundle",
+    "Cascade": "edgeml.lane",
     "Device": "edgeml.device",
     "EdgeMLError": "edgeml.errors",
     "Model": "edgeml.runtime.model",
@@ -28,7 +30,17 @@ _HOMES = {
     "Result": "edgeml.result",
 }
 
-__all__ = ["Bundle", "Device", "EdgeMLError", "Model", "ModelRef", "Mqtt", "Result", "__version__"]
+__all__ = [
+    "Bundle",
+    "Cascade",
+    "Device",
+    "EdgeMLError",
+    "Model",
+    "ModelRef",
+    "Mqtt",
+    "Result",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> object:

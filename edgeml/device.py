@@ -1,4 +1,4 @@
-"""The device: source, model and delivery composed; no logic of its own.
+"""The device: sources, models and delivery composed; no logic of its own.
 
 `Device.run` is the inference loop. It does no I/O but the source's: results go
 to the delivery's own thread, so that neither the disk nor the network ever
@@ -6,24 +6,28 @@ holds up a window.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Final
 
 from edgeml.clock import Clock, SystemClock
-from edgeml.errors import ConfigError, EdgeMLError, SensorError
+from edgeml.errors import ConfigError, SensorError, nearest
+from edgeml.lane import Cascade, Lane, ModelLike, labels_of
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
+from edgeml.monitor.trigger import Edge, Trigger
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.sample import Sample, Window
-from edgeml.sensors.window import Windower, WindowStats
+from edgeml.sensors.window import WindowStats
 from edgeml.sync.delivery import Delivery, DeliveryHealth
 from edgeml.sync.settings import Mqtt
 
 CLOSE_TIMEOUT_S: Final = 5.0
 HEALTH_EVERY_S: Final = 5.0
+
+Action = Callable[[Result], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class DeviceHealth:
 
     Attributes:
         device: its id.
-        model: which model it runs.
-        windows: what the source and the windower met since `run` began.
+        models: the models it runs.
+        windows: what each lane's windower met since `run` began.
         results: results computed since the device was made.
         p50_us: median time from window to result, in microseconds.
         p95_us: its 95th percentile.
@@ -42,8 +46,8 @@ class DeviceHealth:
     """
 
     device: str
-    model: ModelRef
-    windows: WindowStats
+    models: tuple[ModelRef, ...]
+    windows: tuple[WindowStats, ...]
     results: int
     p50_us: float
     p95_us: float
@@ -51,20 +55,29 @@ class DeviceHealth:
     delivery: DeliveryHealth | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Reaction:
+    trigger: Trigger
+    model: str | None
+    began: Action
+    ended: Action | None
+
+
 class Device:
-    """One device: a model, and where its results go.
+    """One device: its models, and where their results go.
 
     Args:
         device_id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; the device's name in the fleet.
-        model: a bundle's path, its bytes, or a `Model` already loaded (then
-            closing it stays with the caller).
+        model: a bundle's path, its bytes, a `Model` already loaded (then closing it
+            stays with the caller), a `Cascade`, or a sequence of these, all of
+            which see the same samples.
         sync: the broker to deliver to; None keeps every result here.
         on_nan: what a reading that is not finite does: `restart`, `hold` or `raise`.
         clock: where time comes from.
 
     Raises:
-        ConfigError: the device id cannot be used.
-        BundleError, BackendError: the model cannot be loaded.
+        ConfigError: the device id cannot be used, or there is no model.
+        BundleError, BackendError: a model cannot be loaded.
         OutboxError: the outbox cannot be opened.
     """
 
@@ -72,7 +85,7 @@ class Device:
         self,
         device_id: str,
         *,
-        model: str | os.PathLike[str] | bytes | Model,
+        model: ModelLike | Cascade | Sequence[ModelLike | Cascade],
         sync: Mqtt | None = None,
         on_nan: str = "restart",
         clock: Clock | None = None,
@@ -84,22 +97,32 @@ class Device:
             )
         self.device_id = device_id
         self._clock: Clock = SystemClock() if clock is None else clock
-        self._owns_model = not isinstance(model, Model)
-        self.model = model if isinstance(model, Model) else Model.load(model)
-        self._on_nan = on_nan
-        self._windows = WindowStats()
         self._latency = Latency()
         self._health_due_s = 0.0
+        self._reactions: list[_Reaction] = []
         self._delivery: Delivery | None = None
+        self._lanes: list[Lane] = []
         try:
-            # A policy that does not exist is found here, not at the first window.
-            Windower(self.model.manifest.inputs, on_nan=on_nan)
+            for one in _each(model):
+                self._lanes.append(Lane(one, on_nan=on_nan))
+            if not self._lanes:
+                raise ConfigError("model is an empty sequence; a device runs one model at least")
             if sync is not None:
                 self._delivery = Delivery(device_id, sync, clock=self._clock)
                 self._delivery.start()
-        except EdgeMLError:
-            self._close_model()
+        except BaseException:
+            self._close_lanes()
             raise
+
+    @property
+    def model(self) -> Model:
+        """The first model."""
+        return self._lanes[0].model
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Every model, a cascade's gate before what it guards."""
+        return tuple(model for lane in self._lanes for model in lane.models)
 
     def __enter__(self) -> "Device":
         return self
@@ -112,26 +135,54 @@ class Device:
     ) -> None:
         self.close()
 
+    def on(
+        self,
+        label: str,
+        began: Action,
+        *,
+        ended: Action | None = None,
+        windows: int = 1,
+        model: str | None = None,
+    ) -> None:
+        """Call something when a label begins, and when it ends: a lamp, a relay, a message.
+
+        The calls are made in the loop, before `run` yields the result; what they
+        raise ends the loop.
+
+        Args:
+            label: the label to watch for.
+            began: called with the result that begins it.
+            ended: called with the result that ends it.
+            windows: so many results in a row begin or end it, so that it does not flicker.
+            model: watch this model's results only, by name.
+
+        Raises:
+            ConfigError: no model has such a label or such a name.
+        """
+        _check_reaction(self.models, label, model)
+        self._reactions.append(_Reaction(Trigger(label, windows), model, began, ended))
+
     def run(self, source: Iterable[Sample | Window]) -> Iterator[Result]:
         """Classify everything that the source gives, until it ends.
 
         Args:
-            source: samples, which are cut into the model's windows, or windows.
+            source: samples, which are cut into each model's windows, or windows.
 
         Yields:
-            A result for each window, already on its way to the outbox.
+            A result for each window and model, already on its way to the outbox.
 
         Raises:
             SensorError: the source fails, or its channels are not the model's.
-            InputError: a window does not fit the model.
+            InputError: a window does not fit a model.
         """
-        _check_channels(source, self.model)
-        windower = Windower(self.model.manifest.inputs, on_nan=self._on_nan)
-        self._windows = windower.stats
+        for lane in self._lanes:
+            _check_channels(source, lane.model)
+            lane.restart()
         for item in source:
-            window = item if isinstance(item, Window) else windower.push(item)
-            if window is not None:
-                yield self._classify(window)
+            for lane in self._lanes:
+                for result in lane.push(item):
+                    self._deliver(result)
+                    yield result
 
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
@@ -145,8 +196,8 @@ class Device:
         """The device at this moment."""
         return DeviceHealth(
             device=self.device_id,
-            model=self.model.ref,
-            windows=self._windows,
+            models=tuple(model.ref for model in self.models),
+            windows=tuple(lane.stats for lane in self._lanes),
             results=self._latency.count,
             p50_us=self._latency.percentile_us(50),
             p95_us=self._latency.percentile_us(95),
@@ -162,15 +213,16 @@ class Device:
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.close(timeout_s)
-        self._close_model()
+        self._close_lanes()
 
-    def _classify(self, window: Window) -> Result:
-        result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
+    def _deliver(self, result: Result) -> None:
         self._latency.add(result.pre_us + result.invoke_us + result.post_us)
         if self._delivery is not None:
             self._delivery.put(result)
             self._note_health(self._delivery)
-        return result
+        for reaction in self._reactions:
+            if reaction.model is None or reaction.model == result.model.name:
+                _react(reaction, result)
 
     def _note_health(self, delivery: Delivery) -> None:
         """Refresh what the health topic says of the loop, now and then."""
@@ -184,13 +236,42 @@ class Device:
                 "p50_us": round(self._latency.percentile_us(50), 1),
                 "p95_us": round(self._latency.percentile_us(95), 1),
                 "p99_us": round(self._latency.percentile_us(99), 1),
-                "windows": asdict(self._windows),
+                "windows": [asdict(lane.stats) for lane in self._lanes],
             }
         )
 
-    def _close_model(self) -> None:
-        if self._owns_model:
-            self.model.close()
+    def _close_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.close()
+
+
+def _each(
+    model: ModelLike | Cascade | Sequence[ModelLike | Cascade],
+) -> Sequence[ModelLike | Cascade]:
+    """A sequence of models, where one model may be given by itself; a path is one model."""
+    if isinstance(model, (str, bytes, os.PathLike, Model, Cascade)):
+        return (model,)
+    return model
+
+
+def _react(reaction: _Reaction, result: Result) -> None:
+    edge = reaction.trigger.push(result.label)
+    if edge is Edge.BEGAN:
+        reaction.began(result)
+    elif edge is Edge.ENDED and reaction.ended is not None:
+        reaction.ended(result)
+
+
+def _check_reaction(models: Sequence[Model], label: str, name: str | None) -> None:
+    names = [model.ref.name for model in models]
+    if name is not None and name not in names:
+        raise ConfigError(f"no model {name!r}; there is {', '.join(names)}{nearest(name, names)}")
+    watched = [model for model in models if name in (None, model.ref.name)]
+    labels = [known for model in watched for known in labels_of(model)]
+    if label not in labels:
+        raise ConfigError(
+            f"no label {label!r}; there is {', '.join(labels) or 'none'}{nearest(label, labels)}"
+        )
 
 
 def _check_channels(source: object, model: Model) -> None:

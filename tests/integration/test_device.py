@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeml import Device, Model, Mqtt
+from edgeml import Cascade, Device, Model, Mqtt, Result
 from edgeml.errors import ConfigError, SensorError
 from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.sensors import Replay, Sample, Window
@@ -88,8 +88,9 @@ def test_a_missing_stretch_and_a_bad_reading_are_counted_in_health(
     with Device("d", model=bundle) as device:
         assert len(list(device.run(samples))) == 39
         health = device.health()
-    assert health.windows.not_finite == 1
-    assert health.windows.gaps == 39
+    (windows,) = health.windows
+    assert windows.not_finite == 1
+    assert windows.gaps == 39
     assert health.p50_us > 0
 
 
@@ -124,3 +125,66 @@ def test_a_model_that_was_handed_in_stays_open(bundle: Path, recordings: Replay)
 def test_an_unknown_policy_is_found_before_the_first_window(bundle: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'hold'"):
         Device("d", model=bundle, on_nan="holt")
+
+
+def test_several_models_see_the_same_samples(bundle: Path, recordings: Replay) -> None:
+    with Model.load(bundle) as second, Device("d", model=[bundle, second]) as device:
+        results = list(device.run(recordings))
+        assert len(results) == 80
+        assert results[0::2] != results[1::2]
+        assert [r.outputs for r in results[0::2]] == [r.outputs for r in results[1::2]]
+        assert len(device.health().windows) == 2
+        assert len(device.models) == 2
+
+
+def test_a_cascade_asks_the_costly_model_only_where_the_cheap_one_found_reason(
+    bundle: Path, recordings: Replay
+) -> None:
+    cascade = Cascade(gate=bundle, then=bundle, when="walking")
+    with Device("d", model=cascade) as device:
+        results = list(device.run(recordings))
+    assert recordings.labels is not None
+    walking = recordings.labels.count("walking")
+    assert len(results) == 40 + walking
+    by_function = Cascade(bundle, bundle, lambda result: result.score > 2)
+    with Device("d", model=by_function) as device:
+        assert len(list(device.run(recordings))) == 40
+
+
+def test_a_cascade_that_can_never_pass_is_refused(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'walking'"):
+        Device("d", model=Cascade(bundle, bundle, "wlaking"))
+
+
+def test_no_model_at_all_is_refused() -> None:
+    with pytest.raises(ConfigError, match="one model at least"):
+        Device("d", model=[])
+
+
+def test_an_action_is_called_once_when_its_label_begins_and_once_when_it_ends(
+    bundle: Path, recordings: Replay
+) -> None:
+    calls: list[tuple[str, float]] = []
+
+    def began(result: Result) -> None:
+        calls.append(("began", result.start_s))
+
+    def ended(result: Result) -> None:
+        calls.append(("ended", result.start_s))
+
+    with Device("d", model=bundle) as device:
+        device.on("running", began, ended=ended, windows=2, model="activity")
+        labels = [result.label for result in device.run(recordings)]
+    first = labels.index("running")
+    after = first + labels[first:].index(next(x for x in labels[first:] if x != "running"))
+    starts_s = recordings.start_times_s(1_700_000_000.0)
+    assert [edge for edge, _ in calls] == ["began", "ended"]
+    assert [at for _, at in calls] == pytest.approx([starts_s[first + 1], starts_s[after + 1]])
+
+
+def test_an_action_on_a_label_or_model_that_is_not_there_is_refused(bundle: Path) -> None:
+    with Device("d", model=bundle) as device:
+        with pytest.raises(ConfigError, match="did you mean 'running'"):
+            device.on("runing", print)
+        with pytest.raises(ConfigError, match="did you mean 'activity'"):
+            device.on("running", print, model="activty")

@@ -16,8 +16,10 @@ PROMISES = {
     "classify_a_file.py": r"^walking \d\.\d\d in \d+ µs$",
     "run_offline.py": r"^walking [01]\.?\d*$",
     "deliver_results.py": r"^walking [01]\.?\d*\ndelivered$",
+    "light_a_lamp.py": r"^lamp on at \d+\nlamp off at \d+$",
     "my_own_sensor.py": r"^\['\w+', '\w+', '\w+'\]$",
 }
+ARGUMENTS = {"light_a_lamp.py": ("edgeml/demo/data/recordings.npz",)}
 MAX_LINES = 15
 
 
@@ -40,7 +42,7 @@ def fleet(tmp_path: Path) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("name", PROMISES)
 def test_the_example_prints_what_it_promises(name: str, fleet: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, f"examples/{name}"],
+        [sys.executable, f"examples/{name}", *ARGUMENTS.get(name, ())],
         cwd=ROOT, env=fleet, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

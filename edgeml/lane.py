@@ -1,0 +1,172 @@
+"""One model on one stream: its windows, its predictions, its steadied answers.
+
+A device has a lane for each of its models. Each lane cuts the same samples into
+the windows of its own model; a cascade shows a window to a costly model only
+where a cheap one found reason to.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml.errors import ConfigError, InputError, nearest
+from edgeml.result import Result
+from edgeml.runtime.model import Model
+from edgeml.runtime.smoothing import Smoother, smoother
+from edgeml.sensors.sample import Sample, Window
+from edgeml.sensors.window import Windower, WindowStats
+
+ModelLike = str | os.PathLike[str] | bytes | Model
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """A cheap model that decides which windows a costly one sees.
+
+    Attributes:
+        gate: sees every window.
+        then: sees the windows that pass; it takes the same raw windows.
+        when: the gate's labels that let a window pass, or a function of its result.
+    """
+
+    gate: ModelLike
+    then: ModelLike
+    when: str | Sequence[str] | Callable[[Result], bool]
+
+
+class Lane:
+    """A model, or a cascade of two, on a stream of samples.
+
+    Args:
+        what: a model, what it is loaded from, or a cascade.
+        on_nan: what a reading that is not finite does.
+
+    Raises:
+        BundleError, BackendError: a model cannot be loaded.
+        ConfigError: the two models of a cascade take different windows, the gate
+            has no such label, or the policy is unknown.
+    """
+
+    def __init__(self, what: ModelLike | Cascade, *, on_nan: str = "restart") -> None:
+        self._stages: list[_Stage] = []
+        self._on_nan = on_nan
+        try:
+            gate = what.gate if isinstance(what, Cascade) else what
+            self._stages.append(_Stage(gate, _always))
+            if isinstance(what, Cascade):
+                passes = _passes(what.when, self.model)
+                self._stages.append(_Stage(what.then, passes))
+                _check_cascade(*self.models)
+            self._windower = Windower(self.model.manifest.inputs, on_nan=on_nan)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def model(self) -> Model:
+        """The model that sees every window."""
+        return self._stages[0].model
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Every model of the lane, the gate first."""
+        return tuple(stage.model for stage in self._stages)
+
+    @property
+    def stats(self) -> WindowStats:
+        """What the windower met since the last `restart`."""
+        return self._windower.stats
+
+    def restart(self) -> None:
+        """Begin a new stream: no window under way, nothing counted, nothing to steady by."""
+        self._windower = Windower(self.model.manifest.inputs, on_nan=self._on_nan)
+        for stage in self._stages:
+            stage.reset()
+
+    def push(self, item: Sample | Window) -> Iterable[Result]:
+        """Take a sample or a window; give the results that it leads to, one for each model asked.
+
+        Raises:
+            SensorError: the sample does not fit, or is not finite and the policy is `raise`.
+            InputError: the window does not fit.
+            BackendError: the interpreter failed.
+        """
+        window = item if isinstance(item, Window) else self._windower.push(item)
+        return () if window is None else self._answer(window)
+
+    def close(self) -> None:
+        """Close the models that this lane loaded itself."""
+        for stage in self._stages:
+            stage.close()
+
+    def _answer(self, window: Window) -> list[Result]:
+        results: list[Result] = []
+        for stage in self._stages:
+            if results and not stage.passes(results[-1]):
+                break
+            results.append(stage.answer(window))
+        return results
+
+
+class _Stage:
+    """One model of a lane, with what steadies its answers."""
+
+    __slots__ = ("_owned", "_smoother", "model", "passes")
+
+    def __init__(self, what: ModelLike, passes: Callable[[Result], bool]) -> None:
+        self._owned = not isinstance(what, Model)
+        self.model = what if isinstance(what, Model) else Model.load(what)
+        self.passes = passes
+        self._smoother: Smoother | None = smoother(self.model.manifest.outputs)
+
+    def answer(self, window: Window) -> Result:
+        result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
+        if self._smoother is None:
+            return result
+        if window.new is not None and window.new > len(window.data):
+            self._smoother.reset()
+        return self._smoother.push(result)
+
+    def reset(self) -> None:
+        if self._smoother is not None:
+            self._smoother.reset()
+
+    def close(self) -> None:
+        if self._owned:
+            self.model.close()
+
+
+def labels_of(model: Model) -> tuple[str, ...]:
+    """The labels that a model's results may carry."""
+    outputs = model.manifest.outputs
+    return outputs.labels or (("normal", "anomaly") if outputs.task == "anomaly" else ())
+
+
+def _always(_: Result) -> bool:
+    return True
+
+
+def _passes(
+    when: str | Sequence[str] | Callable[[Result], bool], gate: Model
+) -> Callable[[Result], bool]:
+    if callable(when):
+        return when
+    wanted: Final = frozenset((when,) if isinstance(when, str) else when)
+    known = labels_of(gate)
+    for label in wanted:
+        if label not in known:
+            raise ConfigError(
+                f"cascade: the gate {gate.ref.name} has no label {label!r}; "
+                f"it has {', '.join(known) or 'none'}{nearest(label, known)}"
+            )
+    return lambda result: result.label in wanted
+
+
+def _check_cascade(gate: Model, then: Model) -> None:
+    first, second = gate.manifest.inputs, then.manifest.inputs
+    if (first.shape, first.channels) != (second.shape, second.channels):
+        raise InputError(
+            f"cascade: {gate.ref.name} takes windows {list(first.shape)} and {then.ref.name} "
+            f"{list(second.shape)}; both must take the same channels and window"
+        )
