@@ -27,6 +27,9 @@ from edgeml.jsonread import Fields
 from edgeml.sync.settings import Mqtt
 from edgeml.tomlread import read_toml
 
+REPLAY: Final = "replay"
+"""The driver whose source is a file."""
+
 _PATH_KEYS: Final = ("outbox", "password_file", "ca_file", "cert_file", "key_file")
 
 
@@ -88,14 +91,19 @@ def parse_config(raw: Mapping[str, Any], folder: Path) -> DaemonConfig:
         device_id=device.text("id"),
         model=folder / device.text("model"),
         on_nan=device.text("on_nan", default="restart"),
-        source=SourceConfig(
-            driver=source.text("driver"),
-            options={key: value for key, value in source.raw.items() if key != "driver"},
-        ),
+        source=_source(source, folder),
         mqtt=None if mqtt is None else _mqtt(mqtt, folder),
     )
     device.finish()
     return config
+
+
+def _source(section: Fields, folder: Path) -> SourceConfig:
+    driver = section.text("driver")
+    options = {key: value for key, value in section.raw.items() if key != "driver"}
+    if driver == REPLAY and isinstance(options.get("source"), str):
+        options["source"] = str(folder / options["source"])
+    return SourceConfig(driver, options)
 
 
 def _mqtt(section: Fields, folder: Path) -> Mqtt:

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, Final
 
-from edgeml.daemon.config import SourceConfig
+from edgeml.daemon.config import REPLAY, SourceConfig
 from edgeml.errors import ConfigError, nearest
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import Sensor
-
-REPLAY: Final = "replay"
 
 DRIVERS: Final[Mapping[str, tuple[str, str]]] = {
     REPLAY: ("edgeml.sensors.replay", "Replay"),
