@@ -35,16 +35,14 @@ def parse_path(path: str) -> JsonPath:
     """
     parts: list[str | int] = []
     at = 0
-    while at < len(path):
+    while at < len(path) or not parts:
         if parts and path[at] == ".":
             at += 1
         match = _PART.match(path, at)
         if match is None:
-            break
+            raise ConfigError(f"path {path!r}: write it like imu.accel[0]")
         parts.append(match[1] if match[1] is not None else int(match[2]))
         at = match.end()
-    if not parts or at < len(path):
-        raise ConfigError(f"path {path!r}: write it like imu.accel[0]")
     return tuple(parts)
 
 

@@ -26,8 +26,9 @@ class SerialLines:
         format: `csv`, or `json` with one object a line.
         paths: for JSON, where in the object each channel is (`imu.accel[0]`); its name by
             default.
-        rate_hz: lines a second where the sender keeps a steady rate: then times are
-            smoothed and silence is noticed sooner; None where it speaks when it likes.
+        rate_hz: lines a second, where the sender keeps a steady rate and its times are to be
+            smoothed; it stands for `every_s` too.
+        every_s: how often a line should come; None where silence means nothing.
         clock: the time.
 
     Raises:
@@ -43,6 +44,7 @@ class SerialLines:
         format: str = "csv",  # noqa: A002  what everybody calls it
         paths: Sequence[str] | None = None,
         rate_hz: float | None = None,
+        every_s: float | None = 1.0,
         clock: Clock | None = None,
     ) -> None:
         if format not in FORMATS:
@@ -53,7 +55,9 @@ class SerialLines:
             raise ConfigError("channels names each channel, and paths says where each one is")
         self.name = f"serial line {port}"
         self.channel_names = tuple(channels)
-        self.period_s = 1.0 if rate_hz is None else 1.0 / checked_rate(rate_hz)
+        if every_s is not None and not every_s > 0:
+            raise ConfigError(f"every_s={every_s}: a time above 0, or None")
+        self.period_s = every_s if rate_hz is None else 1.0 / checked_rate(rate_hz)
         self._rate_hz = rate_hz
         self._port = port
         self._baud = baud

@@ -112,8 +112,8 @@ def test_a_source_that_cannot_be_stopped_is_left_after_the_deadline() -> None:
             release.wait(DEADLINE_S)
 
     live = Live(Stuck(), capacity=2)
-    assert next(iter(live)) == 1
-    live.start()
+    items = iter(live)
+    assert next(items) == 1
     assert live.close(timeout_s=0.01) is False
     assert live.health().abandoned
     release.set()
