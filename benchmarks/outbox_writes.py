@@ -22,7 +22,8 @@ from time import perf_counter, perf_counter_ns
 
 from edgeml.clock import SystemClock
 from edgeml.result import ModelRef, Result
-from edgeml.sync.outbox import Caps, Outbox
+from edgeml.sync.entries import Caps
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.rows import result_row
 from edgeml.sync.writer import Pace, PendingResult, Writer
 

@@ -3,7 +3,7 @@
 edgeml fleet ingest --broker URL --fleet NAME --store PATH   store what devices send, and confirm it
 edgeml fleet status --store PATH                             every device: online, results, gaps
 edgeml fleet export --store PATH -o OUT.csv                  every result as CSV or Parquet
-edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker where devices keep to themselves
+edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker for devices that keep apart
 """
 
 import argparse

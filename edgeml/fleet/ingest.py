@@ -18,10 +18,11 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError, StoreError
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.sync import topics
+from edgeml.sync.batches import parse_events, parse_results
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, Message, Received, Up
 from edgeml.sync.link import Link
-from edgeml.sync.messages import Ack, State, parse_events, parse_health, parse_results
+from edgeml.sync.messages import Ack, State, parse_health
 
 log: Final = logging.getLogger("edgeml.ingest")
 

@@ -24,7 +24,8 @@ from edgeml.fleet.store import (
     UnstorableError,
 )
 from edgeml.result import ModelRef
-from edgeml.sync.messages import GAP, EventRow, ResultRow, State
+from edgeml.sync.batches import GAP, EventRow, ResultRow
+from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 
 _BUSY_TIMEOUT_S: Final = 30.0

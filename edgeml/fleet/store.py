@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edgeml.errors import StoreError
-from edgeml.sync.messages import Batch, State
+from edgeml.sync.batches import Batch
+from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 
 

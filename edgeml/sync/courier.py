@@ -15,12 +15,15 @@ from edgeml.clock import Clock
 from edgeml.errors import LinkError, OutboxError, ProtocolError
 from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
+from edgeml.sync.batches import encode_batch
+from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.messages import Ack, State, compress, encode_batch, encode_latest
-from edgeml.sync.outbox import Entry, Kind, Outbox, spans_of
+from edgeml.sync.messages import Ack, State, encode_latest
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.session import Policy, Session
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
+from edgeml.sync.wire import compress
 from edgeml.sync.writer import Writer
 from edgeml.version import __version__
 

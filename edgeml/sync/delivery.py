@@ -17,10 +17,11 @@ from edgeml.errors import InputError, OutboxError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.courier import MESSAGE_OVERHEAD_BYTES, Courier
+from edgeml.sync.entries import Caps
 from edgeml.sync.line import Message
 from edgeml.sync.link import Link
 from edgeml.sync.messages import encode_health
-from edgeml.sync.outbox import Caps, Outbox
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer

@@ -8,65 +8,21 @@ One thread writes, another may read; neither waits for the other.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
 from edgeml.sync import outboxfile
+from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Waiting
 from edgeml.sync.outboxfile import BrokenOutboxError, translated
 from edgeml.sync.rows import gap_row, renumbered
 from edgeml.sync.spans import Range, Spans
 
-SEPARATOR: Final = b",\n"
 _PAGES_FREED_AT_ONCE: Final = 512
 _ROW_OVERHEAD: Final = 1.3
-
-
-class Kind(IntEnum):
-    """What an entry holds; a gap stands for rows that will never come."""
-
-    EVENT = 0
-    RESULT = 1
-    GAP = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Caps:
-    """How much may wait: bytes of each kind, and seconds of the device's running time."""
-
-    results_bytes: int
-    events_bytes: int
-    max_age_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Rows `seq` to `last`, as stored; `body` joins them with `SEPARATOR`."""
-
-    seq: int
-    last: int
-    kind: Kind
-    model: ModelRef | None
-    body: bytes
-
-    @property
-    def rows(self) -> list[bytes]:
-        """The rows one by one."""
-        return self.body.split(SEPARATOR)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What is in the outbox: rows that wait, their bytes, and numbers covered by gaps."""
-
-    rows: int
-    bytes: int
-    gaps: int
-    missing: int
 
 
 class Outbox:
@@ -133,8 +89,7 @@ class Outbox:
             OutboxError: the rows cannot be stored, for example because the disk is full.
         """
         with translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 for entry in entries:
                     self._insert(entry)
                 next_seq = entries[-1].last + 1 if entries else self.next_seq
@@ -145,10 +100,6 @@ class Outbox:
                 self._set("lived_s", self._lived_s())
                 if mark is not None:
                     self._set("mark", mark)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._undo()
-                raise
             self.next_seq = next_seq
             self.mark = self.mark if mark is None else mark
             self._find_oldest()
@@ -210,7 +161,7 @@ class Outbox:
         with translated(self.path):
             held = self._db.execute("SELECT seq, last FROM entries").fetchall()
             lost = Spans(((1, last),)).minus(stored).minus(Spans.of(held))
-            if lost:
+            with self._transaction():
                 self._write_gaps(lost, reason)
         return lost
 
@@ -232,8 +183,7 @@ class Outbox:
                 "SELECT e.seq, e.kind, m.name, m.version, m.digest, e.body FROM entries e "
                 "LEFT JOIN models m ON m.id = e.model WHERE e.bytes > ? AND e.kind != ?"
             )
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 found = self._db.execute(query, (limit_bytes, int(Kind.GAP))).fetchall()
                 for first, kind, name, version, digest, body in found:
                     model = None if name is None else ModelRef(name, version, digest)
@@ -244,10 +194,6 @@ class Outbox:
                             gaps = gaps.plus(seq, seq)
                         else:
                             self._insert(Entry(seq, seq, Kind(kind), model, row))
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._undo()
-                raise
         return gaps
 
     def rotate(self) -> None:
@@ -259,29 +205,21 @@ class Outbox:
         Raises:
             OutboxError: it cannot be rewritten.
         """
-        with translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                held = self._db.execute(
-                    "SELECT seq, last, body FROM entries ORDER BY seq"
-                ).fetchall()
-                next_seq = 1
-                for seq, last, body in held:
-                    shift = next_seq - seq
-                    moved = SEPARATOR.join(renumbered(row, shift) for row in body.split(SEPARATOR))
-                    self._db.execute(
-                        "UPDATE entries SET seq = ?, last = ?, body = ? WHERE seq = ?",
-                        (next_seq, last + shift, moved, seq),
-                    )
-                    next_seq = last + shift + 1
-                new_id = outboxfile.new_outbox_id()
-                self._set("outbox", new_id)
-                self._set("next_seq", next_seq)
-                self._set("mark", 0)
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._undo()
-                raise
+        with translated(self.path), self._transaction():
+            held = self._db.execute("SELECT seq, last, body FROM entries ORDER BY seq").fetchall()
+            next_seq = 1
+            for seq, last, body in held:
+                shift = next_seq - seq
+                moved = SEPARATOR.join(renumbered(row, shift) for row in body.split(SEPARATOR))
+                self._db.execute(
+                    "UPDATE entries SET seq = ?, last = ?, body = ? WHERE seq = ?",
+                    (next_seq, last + shift, moved, seq),
+                )
+                next_seq = last + shift + 1
+            new_id = outboxfile.new_outbox_id()
+            self._set("outbox", new_id)
+            self._set("next_seq", next_seq)
+            self._set("mark", 0)
         self.id, self.next_seq, self.mark = new_id, next_seq, 0
 
     def evict(self, share: float) -> Spans:
@@ -290,16 +228,9 @@ class Outbox:
         Raises:
             OutboxError: not even that is possible.
         """
-        with translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                target = int(self._bytes[Kind.RESULT] * (1 - share))
-                gaps = self._evict(Kind.RESULT, target, None, "disk full")
-                self._db.execute("COMMIT")
-            except BaseException:
-                self._undo()
-                raise
-        return gaps
+        with translated(self.path), self._transaction():
+            target = int(self._bytes[Kind.RESULT] * (1 - share))
+            return self._evict(Kind.RESULT, target, None, "disk full")
 
     def start_over(self) -> Path:
         """Set a database that turned out to be damaged aside, and go on with a new one.
@@ -362,6 +293,16 @@ class Outbox:
     def _find_oldest(self) -> None:
         row = self._db.execute("SELECT lived_s FROM entries ORDER BY seq LIMIT 1").fetchone()
         self._oldest_s = None if row is None else float(row[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
 
     def _undo(self) -> None:
         if self._db.in_transaction:
@@ -440,18 +381,8 @@ class Outbox:
         return gone
 
     def _write_gaps(self, lost: Spans, reason: str) -> None:
-        own = not self._db.in_transaction
-        if own:
-            self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for first, last in lost.ranges:
-                self._insert(self._gap(first, last, reason))
-            if own:
-                self._db.execute("COMMIT")
-        except BaseException:
-            if own:
-                self._undo()
-            raise
+        for first, last in lost.ranges:
+            self._insert(self._gap(first, last, reason))
 
     def _gap(self, first: int, last: int, reason: str) -> Entry:
         """The gap record, grown over the one just before it where the reason is the same."""
@@ -471,8 +402,3 @@ class Outbox:
 
     def _lived_s(self) -> float:
         return self._lived_before_s + self._clock.monotonic_s() - self._opened_s
-
-
-def spans_of(entries: Iterable[Entry]) -> Spans:
-    """The numbers that entries account for."""
-    return Spans.of((entry.seq, entry.last) for entry in entries)

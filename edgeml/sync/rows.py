@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from edgeml.result import Result
-from edgeml.sync.messages import GAP, finite
+from edgeml.sync.batches import GAP
+from edgeml.sync.wire import finite
 
 _encode: Final = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False

@@ -16,7 +16,8 @@ from typing import Any, Final
 from edgeml.clock import Clock
 from edgeml.errors import OutboxError
 from edgeml.result import ModelRef, Result
-from edgeml.sync.outbox import SEPARATOR, Entry, Kind, Outbox
+from edgeml.sync.entries import SEPARATOR, Entry, Kind
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
 from edgeml.sync.rows import event_row, gap_row, result_row
 from edgeml.sync.spans import Spans

@@ -10,7 +10,8 @@ from edgeml.fleet.sqlite_schema import STEPS
 from edgeml.fleet.sqlite_store import SQLiteStore, open_existing
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.result import ModelRef
-from edgeml.sync.messages import Batch, EventRow, ResultRow, State
+from edgeml.sync.batches import Batch, EventRow, ResultRow
+from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 
 MODEL = ModelRef("activity", 3, "ab" * 32)

@@ -24,8 +24,9 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection
 from edgeml.sync.courier import Courier
+from edgeml.sync.entries import Caps
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
-from edgeml.sync.outbox import Caps, Outbox
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer

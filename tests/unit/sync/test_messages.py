@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ProtocolError
 from edgeml.result import ModelRef, Result
-from edgeml.sync import messages, rows
+from edgeml.sync import batches, messages, rows, wire
 from edgeml.sync.messages import Ack, State
 from edgeml.sync.spans import Spans
 
@@ -21,14 +21,14 @@ RESULT = Result(MODEL, 100.5, 110.25, "walking", 0.75, (0.25, 0.75), 11.04, 22.0
 
 
 def a_batch(*encoded: bytes) -> bytes:
-    return messages.encode_batch("0123456789abcdef", MODEL, encoded)
+    return batches.encode_batch("0123456789abcdef", MODEL, encoded)
 
 
 def test_a_result_survives_the_journey() -> None:
     row = rows.result_row(7, RESULT, 42, {"truth": "walking", "n": [1, 2.5, None]})
-    batch = messages.parse_results(a_batch(row))
+    batch = batches.parse_results(a_batch(row))
     assert (batch.outbox, batch.model) == ("0123456789abcdef", MODEL)
-    assert batch.results[0] == messages.ResultRow(
+    assert batch.results[0] == batches.ResultRow(
         7, 100.5, 110.25, "walking", 0.75, (0.25, 0.75), 11.0, 22.0, 3.0, 42,
         {"truth": "walking", "n": [1, 2.5, None]},
     )  # fmt: skip
@@ -37,21 +37,21 @@ def test_a_result_survives_the_journey() -> None:
 
 def test_compression_changes_nothing_but_the_size() -> None:
     payload = a_batch(*(rows.result_row(n, RESULT, n, None) for n in range(1, 200)))
-    packed = messages.compress(payload)
+    packed = wire.compress(payload)
     assert len(packed) < len(payload) / 5
-    assert messages.parse_results(packed) == messages.parse_results(payload)
+    assert batches.parse_results(packed) == batches.parse_results(payload)
 
 
 def test_a_result_that_is_not_a_number_is_still_delivered() -> None:
     broken = RESULT._replace(score=math.nan, outputs=(math.inf, 0.5))
-    batch = messages.parse_results(a_batch(rows.result_row(1, broken, None, {"x": -math.inf})))
+    batch = batches.parse_results(a_batch(rows.result_row(1, broken, None, {"x": -math.inf})))
     assert batch.results[0].score is None
     assert batch.results[0].outputs == (None, 0.5)
     assert batch.results[0].extra == {"x": None}
 
 
 def test_a_label_that_utf8_cannot_spell_is_still_delivered() -> None:
-    batch = messages.parse_results(
+    batch = batches.parse_results(
         a_batch(rows.result_row(1, RESULT._replace(label="\ud800ü"), None, None))
     )
     assert batch.results[0].label == "?ü"
@@ -60,9 +60,9 @@ def test_a_label_that_utf8_cannot_spell_is_still_delivered() -> None:
 def test_events_and_gaps_survive_the_journey() -> None:
     drift = rows.event_row(4, 99.5, "drift", {"psi": 0.3})
     gap = rows.gap_row(5, 9, 100.0, "disk cap")
-    batch = messages.parse_events(messages.encode_batch("x", None, [drift, gap]))
-    assert batch.events[0] == messages.EventRow(4, 4, 99.5, "drift", {"psi": 0.3})
-    assert batch.events[1] == messages.EventRow(
+    batch = batches.parse_events(batches.encode_batch("x", None, [drift, gap]))
+    assert batch.events[0] == batches.EventRow(4, 4, 99.5, "drift", {"psi": 0.3})
+    assert batch.events[1] == batches.EventRow(
         5, 9, 100.0, "gap", {"count": 5, "reason": "disk cap"}
     )
     assert batch.spans == Spans(((4, 9),))
@@ -111,7 +111,7 @@ POISON = {
     "deep": b"[" * 100_000,
     "cut short": json.dumps(GOOD).encode()[:-10],
     "not zlib": b"x not zlib",
-    "zlib cut short": messages.compress(json.dumps(GOOD).encode())[:-6],
+    "zlib cut short": wire.compress(json.dumps(GOOD).encode())[:-6],
     "a later version": changed(v=2),
     "no version": changed(v=None),
     "no outbox": changed(outbox=None),
@@ -144,7 +144,7 @@ POISON = {
 @pytest.mark.parametrize("payload", POISON.values(), ids=POISON)
 def test_poison_is_refused_with_a_reason(payload: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"\w"):
-        messages.parse_results(payload)
+        batches.parse_results(payload)
 
 
 EVENT_POISON = {
@@ -158,7 +158,7 @@ EVENT_POISON = {
 @pytest.mark.parametrize("row", EVENT_POISON.values(), ids=EVENT_POISON)
 def test_a_poisonous_event_is_refused(row: bytes) -> None:
     with pytest.raises(ProtocolError):
-        messages.parse_events(messages.encode_batch("x", None, [row]))
+        batches.parse_events(batches.encode_batch("x", None, [row]))
 
 
 ANYTHING = st.recursive(
@@ -169,8 +169,8 @@ ANYTHING = st.recursive(
 
 
 PARSERS = (
-    messages.parse_results,
-    messages.parse_events,
+    batches.parse_results,
+    batches.parse_events,
     messages.parse_health,
     Ack.parse,
     State.parse,
@@ -189,11 +189,11 @@ def test_any_json_is_read_or_refused_but_never_breaks(
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_but_never_break(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
-        messages.parse_results(payload)
+        batches.parse_results(payload)
 
 
 def test_a_bomb_is_not_unpacked() -> None:
-    bomb = messages.compress(b" " * (messages.MAX_UNPACKED_BYTES + 1))
+    bomb = wire.compress(b" " * (wire.MAX_UNPACKED_BYTES + 1))
     assert len(bomb) < 100_000
     with pytest.raises(ProtocolError, match="unpacks to more"):
-        messages.load(bomb)
+        wire.load(bomb)

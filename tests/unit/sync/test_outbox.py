@@ -10,7 +10,8 @@ import pytest
 from edgeml.clock import ManualClock
 from edgeml.errors import OutboxError
 from edgeml.result import ModelRef, Result
-from edgeml.sync.outbox import Caps, Entry, Kind, Outbox, spans_of
+from edgeml.sync.entries import Caps, Entry, Kind, spans_of
+from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Pace, PendingEvent, PendingResult, pack
