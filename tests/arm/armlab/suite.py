@@ -22,7 +22,12 @@ _NOT_A_DEVICES: Final = "not workstation and not slow and not arm"
 
 # Deadlines of a few hundred milliseconds mean nothing under emulation: Hypothesis's
 # own `ci` profile has none, and draws the same examples every time.
-_PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--hypothesis-profile=ci")
+# A test that stands still for minutes says where, and a run that never ends is ended.
+_PYTEST: Final = (
+    *("-m", "pytest", "-q", "-p", "no:cacheprovider"),
+    *("--hypothesis-profile=ci", "-o", "faulthandler_timeout=400"),
+)
+_LIMIT_S: Final = 3600.0
 
 
 def newest_wheel(checkout: Path) -> Path:
@@ -43,7 +48,8 @@ def run_suite(machine: Machine, checkout: Path, *, bounded: bool, extra: Sequenc
     `extra` are further arguments of pytest.
 
     Raises:
-        LabError: the guest would import edgeml from elsewhere than the machine's wheel.
+        LabError: the guest would import edgeml from elsewhere than the machine's wheel,
+            or one of the two did not end within an hour.
     """
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     environment.pop("PYTHONPATH", None)
@@ -82,7 +88,11 @@ def _timed(
 ) -> int:
     print(f"[{machine.name}] python {' '.join(arguments)}", flush=True)
     started_s = time.monotonic()
-    done = subprocess.run([str(python(machine)), *arguments], cwd=cwd, env=environment, check=False)
+    command = [str(python(machine)), *arguments]
+    try:
+        done = subprocess.run(command, cwd=cwd, env=environment, check=False, timeout=_LIMIT_S)
+    except subprocess.TimeoutExpired as exc:
+        raise LabError(f"{machine.name}: no end after {_LIMIT_S:.0f} s: {arguments}") from exc
     spent_s = time.monotonic() - started_s
     print(f"[{machine.name}] status {done.returncode} after {spent_s:.0f} s", flush=True)
     return done.returncode
