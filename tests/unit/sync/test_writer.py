@@ -1,0 +1,195 @@
+"""Between inference and disk: nothing waits for the disk, nothing on the way to it disappears."""
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeml.clock import ManualClock
+from edgeml.errors import OutboxError
+from edgeml.result import ModelRef, Result
+from edgeml.sync.entries import Caps, Kind
+from edgeml.sync.outbox import Outbox
+from edgeml.sync.spans import Spans
+from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+
+MODEL = ModelRef("activity", 3, "ab" * 32)
+OTHER = ModelRef("activity", 4, "cd" * 32)
+PACE = Pace(interval_s=0.01, rows=100, row_bytes=4000, entry_bytes=2000, memory_rows=500)
+DEADLINE_S = 300.0
+EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP)
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    box = Outbox(tmp_path / "outbox.db", Caps(1 << 20, 1 << 20), ManualClock())
+    yield box
+    box.close()
+
+
+def a_result(n: int, model: ModelRef = MODEL) -> PendingResult:
+    return PendingResult(Result(model, n, n + 1.0, "x", 0.5, (0.5,), 1.0, 2.0, 3.0), n, None)
+
+
+def stored(outbox: Outbox) -> list[dict[str, Any]]:
+    entries = outbox.read(EVERYTHING, 1, outbox.next_seq, limit=100_000)
+    return [json.loads(row) for entry in entries for row in entry.rows]
+
+
+def a_writer(outbox: Outbox, pace: Pace = PACE) -> Writer:
+    return Writer(outbox, pace, ManualClock(), lambda _: None)
+
+
+def test_what_was_put_is_stored_in_order_and_announced(outbox: Outbox) -> None:
+    announced = threading.Event()
+    writer = Writer(outbox, PACE, ManualClock(), lambda _: announced.set())
+    writer.start()
+    for n in range(250):
+        writer.put(a_result(n))
+    assert writer.flush(DEADLINE_S)
+    assert [row["window"] for row in stored(outbox)] == list(range(250))
+    assert announced.is_set()
+    assert writer.close(DEADLINE_S)
+
+
+def test_a_single_row_does_not_wait_for_company(outbox: Outbox) -> None:
+    announced = threading.Event()
+    writer = Writer(outbox, PACE, ManualClock(), lambda _: announced.set())
+    writer.start()
+    writer.put(a_result(1))
+    assert announced.wait(DEADLINE_S)
+    assert len(stored(outbox)) == 1
+    writer.close(DEADLINE_S)
+
+
+def test_closing_stores_what_is_in_memory_and_takes_no_more(outbox: Outbox) -> None:
+    writer = a_writer(outbox, Pace(3600.0, 10_000, 4000, 2000, 500))
+    writer.start()
+    for n in range(50):
+        writer.put(a_result(n))
+    assert writer.close(DEADLINE_S)
+    assert len(stored(outbox)) == 50
+    with pytest.raises(OutboxError, match="closed"):
+        writer.put(a_result(51))
+
+
+def test_rows_of_two_models_never_share_an_entry(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    for n in range(10):
+        writer.put(a_result(n, OTHER if n == 4 else MODEL))
+    assert writer.store_now()
+    entries = outbox.read((Kind.RESULT,), 1, 100)
+    assert [(e.seq, e.last, e.model) for e in entries] == [
+        (1, 4, MODEL),
+        (5, 5, OTHER),
+        (6, 10, MODEL),
+    ]
+
+
+def test_what_memory_cannot_hold_is_a_gap_that_says_so(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    for n in range(520):
+        writer.put(a_result(n))
+    assert writer.pending == 520
+    while writer.pending:
+        assert writer.store_now()
+    rows = stored(outbox)
+    assert [row["window"] for row in rows[:500]] == list(range(500))
+    assert rows[500]["kind"] == "gap"
+    assert rows[500]["fields"] == {"count": 20, "reason": "memory full"}
+    writer.put(a_result(600))
+    assert writer.store_now()
+    assert stored(outbox)[-1]["seq"] == 521
+
+
+def test_a_full_disk_keeps_rows_in_memory_until_there_is_room(outbox: Outbox) -> None:
+    outbox._db.execute("PRAGMA max_page_count=10")
+    writer = a_writer(outbox)
+    for n in range(400):
+        writer.put(a_result(n))
+    assert not writer.store_now()
+    assert "no room" in str(writer.last_error)
+    assert writer.pending == 400
+    outbox._db.execute("PRAGMA max_page_count=100000")
+    assert writer.store_now()
+    assert (writer.pending, writer.last_error, writer.failures) == (0, None, 1)
+    assert [row["window"] for row in stored(outbox)] == list(range(400))
+
+
+def test_on_a_disk_that_stays_full_new_results_push_old_ones_out(tmp_path: Path) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(1 << 30, 0), ManualClock())
+    box._db.execute("PRAGMA max_page_count=60")
+    writer = a_writer(box)
+    for n in range(5_000):
+        writer.put(a_result(n))
+        if n % 100 == 99:
+            writer.store_now()
+    for _ in range(100):
+        if writer.store_now() and not writer.pending:
+            break
+    rows = stored(box)
+    gaps = [row for row in rows if row.get("kind") == "gap"]
+    assert {row["fields"]["reason"] for row in gaps} <= {"disk full", "memory full"}
+    assert box.waiting.rows + box.waiting.missing == 5_000
+    assert rows[-1].get("window") == 4_999 or rows[-1].get("kind") == "gap"
+    box.close()
+
+
+def test_a_database_that_breaks_is_replaced_and_what_memory_holds_is_kept(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "x.db"
+    box = Outbox(path, Caps(1 << 20, 1 << 20), ManualClock())
+    writer = a_writer(box)
+    for n in range(400):
+        writer.put(a_result(n))
+    assert writer.store_now()
+    box.close()
+    box = Outbox(path, Caps(1 << 20, 1 << 20), ManualClock())
+    old_id = box.id
+    writer = a_writer(box)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    box._db.execute("PRAGMA cache_size=0")
+    writer.let_go(Spans(((1, 400),)), 400)
+    writer.put(a_result(401))
+    for _ in range(3):
+        if writer.store_now() and not writer.pending:
+            break
+    rows = stored(box)
+    assert box.id != old_id
+    assert [row.get("kind", row.get("window")) for row in rows] == ["outbox_damaged", 401]
+    box.close()
+
+
+def test_acknowledgements_ride_with_the_next_rows(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    for n in range(10):
+        writer.put(a_result(n))
+    writer.store_now()
+    writer.let_go(Spans(((1, 5),)), 5)
+    writer.let_go(Spans(((8, 10),)), 5)
+    writer.put(a_result(10))
+    writer.put(PendingEvent(1.0, "drift", {}))
+    assert writer.store_now()
+    assert outbox.mark == 5
+    assert outbox.next_seq == 13
+
+
+def test_waiting_for_an_empty_outbox_ends_with_the_last_acknowledgement(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    writer.start()
+    for n in range(10):
+        writer.put(a_result(n))
+    assert writer.flush(DEADLINE_S)
+    assert not writer.wait_empty(0.05)
+    timer = threading.Timer(0.05, lambda: writer.let_go(Spans(((1, 10),)), 10))
+    timer.start()
+    assert writer.wait_empty(DEADLINE_S)
+    assert outbox.waiting.rows == 0
+    writer.close(DEADLINE_S)
