@@ -38,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-drop", type=float, metavar="X", help="how much score may be lost (auto: 0.01)"
     )
+    parser.add_argument("--max-bytes", type=int, metavar="N", help="how large the model may be")
     parser.add_argument("--metric", help="accuracy, f1, auc, mse or agreement")
     parser.add_argument("--target", metavar="NAME", help="what it is made for")
     parser.add_argument("--created", metavar="TIME", help="ISO 8601, UTC; else SOURCE_DATE_EPOCH")
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
                 scheme=args.scheme,
                 io=args.io,
                 max_drop=args.max_drop,
+                max_bytes=args.max_bytes,
                 metric=args.metric,
                 target=args.target,
                 created=args.created,

@@ -43,6 +43,7 @@ def convert(
     scheme: str = "int8",
     io: str = "int8",
     max_drop: float | None = None,
+    max_bytes: int | None = None,
     metric: str | None = None,
     target: str | None = None,
     created: str | None = None,
@@ -53,7 +54,8 @@ def convert(
     Equal arguments give equal bundles, byte for byte, in another process too.
 
     Args:
-        source: a Keras model, or the path of a `.keras` or `.h5` file.
+        source: a Keras model, a TensorFlow concrete function, or the path of a `.keras`
+            or `.h5` file or of a SavedModel.
         calibration: (n, *spec.inputs.shape), raw windows in sensor units, from the
             training data.
         spec: what the model's file does not say.
@@ -63,6 +65,7 @@ def convert(
         io: "int8" for integer input and output where the scheme has them, or "float".
         max_drop: how much score may be lost; None is 0.01 for "auto" and no limit for
             a scheme that was named.
+        max_bytes: how large the TFLite part may be; None is no limit.
         metric: accuracy, f1, auc, mse or agreement; None is what fits the task.
         target: the name of what it is made for, for the manifest.
         created: ISO 8601, UTC; None takes SOURCE_DATE_EPOCH, else the source file's
@@ -97,8 +100,10 @@ def convert(
         tried = []
         for one in schemes:
             steps(one.name)
-            tried.append(attempt(folder, one, io, prepared, inputs, judge))
-    choice = choose(tried, limit, chosen_metric)
+            tried.append(
+                attempt(folder, one, io, prepared, inputs, judge, spec.outputs.task, max_bytes)
+            )
+    choice = choose(tried, limit, chosen_metric, max_bytes)
 
     steps("pack the bundle")
     best = choice.attempt
@@ -127,7 +132,7 @@ def convert(
         bundle=bundle,
         tflite=best.tflite,
         metric=chosen_metric,
-        warnings=warnings if unsure is None else (*warnings, unsure),
+        warnings=(*model.notes, *warnings, *([] if unsure is None else [unsure])),
         seconds=time.monotonic() - started_s,
     )
 

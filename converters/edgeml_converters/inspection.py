@@ -11,7 +11,7 @@ from typing import Any
 from edgeml.errors import ConversionError
 from edgeml.runtime.graph import TENSOR_TYPES
 
-_MIN_RUNTIME = b"min_runtime_version"
+MIN_RUNTIME = b"min_runtime_version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def read_weights(tflite: bytes) -> Weights:
     Raises:
         ConversionError: the file cannot be read.
     """
-    model = _model(tflite)
+    model = unpack_model(tflite)
     elements: dict[str, int] = {}
     for graph in model.subgraphs:
         for tensor in graph.tensors:
@@ -52,18 +52,32 @@ def read_weights(tflite: bytes) -> Weights:
 
 def oldest_runtime(tflite: bytes) -> str:
     """The oldest TFLite version that runs the model, as the converter recorded it."""
-    model = _model(tflite)
+    model = unpack_model(tflite)
     for entry in model.metadata or ():
-        if entry.name == _MIN_RUNTIME:
+        if entry.name == MIN_RUNTIME:
             raw = bytes(model.buffers[entry.buffer].data)
             return raw.split(b"\0")[0].decode("ascii", errors="replace")
     return "1.14.0"
 
 
-def _model(tflite: bytes) -> Any:
+def unpack_model(tflite: bytes) -> Any:
+    """The flatbuffer as a tree of objects of LiteRT's schema, `ModelT` at its root.
+
+    Raises:
+        ConversionError: the file cannot be read.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     try:
         return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(tflite), 0))
     except Exception as exc:
         raise ConversionError(f"the .tflite cannot be read ({exc})") from exc
+
+
+def pack_model(model: Any) -> bytes:
+    """The opposite of `unpack_model`."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

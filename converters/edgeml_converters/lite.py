@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConversionError, MissingDependencyError
-from edgeml_converters.schemes import Scheme
+from edgeml_converters.schemes import SCHEMES, Scheme
 
 Floats = npt.NDArray[np.float32]
 
@@ -92,6 +92,59 @@ def convert_saved_model(folder: Path, scheme: Scheme, io: str, calibration: Floa
             flatbuffer: bytes = converter.convert()
         except Exception as exc:
             raise _translated(exc, scheme) from exc
+    return flatbuffer
+
+
+def calibrate(folder: Path, calibration: Floats) -> bytes:
+    """The float model with the range of every activation recorded in it, to be quantised.
+
+    Args:
+        folder: as for `convert_saved_model`.
+        calibration: float32 (n, *model input), preprocessed.
+
+    Raises:
+        ConversionError: the converter refuses the model.
+    """
+    tf = tensorflow()
+    scheme = SCHEMES["int8"]
+    with quiet_converter():
+        try:
+            converter = tf.lite.TFLiteConverter.from_saved_model(os.fspath(folder), ["serve"])
+            _configure(tf, converter, scheme, "int8", calibration)
+            # The converter's own way to stop between calibrating and quantising.
+            converter._experimental_calibrate_only = True  # noqa: SLF001
+            calibrated = bytes(converter.convert())
+        except Exception as exc:
+            raise _translated(exc, scheme) from exc
+    return calibrated
+
+
+def quantise(calibrated: bytes, io: str, *, dense_per_channel: bool = True) -> bytes:
+    """Turn a calibrated model into int8: the converter's last step, alone.
+
+    Args:
+        calibrated: from `calibrate`, its ranges perhaps changed since.
+        io: "float" or "int8": the type of the model's input and output.
+        dense_per_channel: a scale for each output of a dense layer, or one for all.
+
+    Raises:
+        ConversionError: the quantiser refuses the model.
+    """
+    tf = tensorflow()
+    from tensorflow.lite.python import convert as passes
+
+    kind = tf.int8 if io == "int8" else tf.float32
+    with quiet_converter():
+        try:
+            quantised = passes.mlir_quantize(
+                calibrated,
+                input_data_type=kind,
+                output_data_type=kind,
+                disable_per_channel_for_dense_layers=not dense_per_channel,
+            )
+            flatbuffer = bytes(passes.deduplicate_readonly_buffers(quantised))
+        except Exception as exc:
+            raise _translated(exc, SCHEMES["int8"]) from exc
     return flatbuffer
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import BackendError, ConversionError
+from edgeml_converters.int8 import convert_int8
 from edgeml_converters.judge import Judge, Verdict
 from edgeml_converters.lite import convert_saved_model
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.outcome import Candidate, NoneFitsError
 from edgeml_converters.schemes import Scheme, check_applied
+from edgeml_converters.slim import slim
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,7 +63,14 @@ class Choice:
 
 
 def attempt(
-    folder: Path, scheme: Scheme, io: str, calibration: Floats, inputs: Floats, judge: Judge
+    folder: Path,
+    scheme: Scheme,
+    io: str,
+    calibration: Floats,
+    inputs: Floats,
+    judge: Judge,
+    task: str,
+    max_bytes: int | None = None,
 ) -> Attempt | Failure:
     """Convert with one scheme, check that it was applied, and judge the file.
 
@@ -72,10 +81,15 @@ def attempt(
         calibration: (n, *model input), preprocessed.
         inputs: (m, *model input), preprocessed: what the judge knows the answers to.
         judge: compares.
+        task: of the model, since an anomaly's ranges must not be narrowed.
+        max_bytes: a size that int8 tries to stay within.
     """
     started_s = time.monotonic()
     try:
-        tflite = convert_saved_model(folder, scheme, io, calibration)
+        if scheme.name == "int8":
+            tflite = convert_int8(folder, io, calibration, max_bytes, clip=task != "anomaly")
+        else:
+            tflite = slim(convert_saved_model(folder, scheme, io, calibration))
         check_applied(tflite, scheme, io)
         outputs = run_tflite(tflite, inputs).outputs
     except (ConversionError, BackendError) as exc:
@@ -84,22 +98,38 @@ def attempt(
     return Attempt(scheme, tflite, outputs, verdict, time.monotonic() - started_s)
 
 
-def choose(tried: Sequence[Attempt | Failure], max_drop: float | None, metric: str) -> Choice:
+def choose(
+    tried: Sequence[Attempt | Failure],
+    max_drop: float | None,
+    metric: str,
+    max_bytes: int | None = None,
+) -> Choice:
     """The smallest file whose drop is within `max_drop`.
 
     Args:
         tried: at least one.
         max_drop: None allows any.
         metric: what the scores are, for messages.
+        max_bytes: the size that a file may have; None allows any.
 
     Raises:
-        ConversionError: the only scheme gave no file.
+        ConversionError: the only scheme gave no file, or each is larger than `max_bytes`.
         NoneFitsError: none is within.
     """
     if len(tried) == 1 and isinstance(tried[0], Failure):
         raise tried[0].error
     made = [one for one in tried if isinstance(one, Attempt)]
-    fitting = [one for one in made if max_drop is None or one.verdict.drop <= max_drop]
+    smallest = min((len(one.tflite) for one in made), default=0)
+    if max_bytes is not None and smallest > max_bytes:
+        raise ConversionError(
+            f"the smallest file has {smallest} bytes, more than {max_bytes}; make the model smaller"
+        )
+    fitting = [
+        one
+        for one in made
+        if (max_drop is None or one.verdict.drop <= max_drop)
+        and (max_bytes is None or len(one.tflite) <= max_bytes)
+    ]
     best = min(fitting, key=lambda one: len(one.tflite)) if fitting else None
     candidates = tuple(_candidate(one, best, max_drop) for one in tried)
     if best is None:

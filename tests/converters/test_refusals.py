@@ -127,7 +127,7 @@ def test_a_model_that_is_no_longer_good_enough_is_refused_with_its_score(
         ("model.keras", b"", "no zip"),
         ("model.keras", b"PK\x03\x04" + bytes(100), "no zip"),
         ("model.h5", b"\x89HDF\r\n\x1a", "not an HDF5"),
-        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(500), "Keras cannot load it"),
+        ("model.h5", b"\x89HDF\r\n\x1a\n" + bytes(500), "damaged"),
         ("model.kears", b"", "did you mean '.keras'"),
     ],
 )

@@ -1,7 +1,6 @@
 """Reading what people write: spec.toml, and windows in npz, npy and csv."""
 
 import io
-import zipfile
 from pathlib import Path
 
 import numpy as np

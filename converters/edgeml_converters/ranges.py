@@ -1,0 +1,107 @@
+"""Chooses the range of every activation: as wide as it must be, not as wide as its rarest value.
+
+The converter takes the smallest and largest value it saw. One bright pixel then
+coarsens every other value of its tensor. Here the range of each inner tensor is
+the one with the least squared error of quantising what the calibration windows
+really put there: some values are clipped, the rest become finer. Input and
+output keep all they saw, because a sensor's extremes and a score's mean more
+than their share of the squared error.
+"""
+
+import warnings
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.errors import BackendError
+from edgeml_converters.inspection import pack_model, unpack_model
+
+Floats = npt.NDArray[np.float32]
+Wide = npt.NDArray[np.float64]
+
+BINS: Final = 2048
+STEPS: Final = 255
+SHARES: Final = tuple(float(share) for share in np.linspace(1.0, 0.3, 36))
+MAX_WINDOWS: Final = 100
+_FLOAT32: Final = 0
+
+
+def clipped(calibrated: bytes, windows: Floats) -> bytes:
+    """A calibrated model with its inner ranges narrowed where that lowers the error.
+
+    Args:
+        calibrated: from `lite.calibrate`.
+        windows: float32 (n, *model input), preprocessed; the first 100 are used.
+
+    Raises:
+        BackendError: the interpreter refuses the model.
+    """
+    model = unpack_model(calibrated)
+    graph = model.subgraphs[0]
+    ends = {int(i) for i in (*graph.inputs, *graph.outputs)}
+    inner = [
+        i
+        for i, tensor in enumerate(graph.tensors)
+        if tensor.type == _FLOAT32
+        and i not in ends
+        and tensor.quantization is not None
+        and tensor.quantization.min is not None
+        and model.buffers[tensor.buffer].data is None
+    ]
+    for i, values in _observe(calibrated, inner, windows[:MAX_WINDOWS]).items():
+        low, high = best_range(values)
+        graph.tensors[i].quantization.min = [low]
+        graph.tensors[i].quantization.max = [high]
+    return pack_model(model)
+
+
+def best_range(values: npt.NDArray[Any]) -> tuple[float, float]:
+    """The range around zero with the least squared error when `values` become 8-bit.
+
+    Args:
+        values: finite, of any shape.
+
+    Returns:
+        Low and high: the same share, 0.3 to 1, of what was seen.
+    """
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    if low == high:
+        return low, high
+    counts, edges = np.histogram(values, BINS, (low, high))
+    centres = (edges[1:] + edges[:-1]) / 2
+    errors = [_error(centres, counts, low * share, high * share) for share in SHARES]
+    share = SHARES[int(np.argmin(errors))]
+    return low * share, high * share
+
+
+def _error(centres: Wide, counts: npt.NDArray[Any], low: float, high: float) -> float:
+    step = (high - low) / STEPS
+    quantised = np.clip(np.rint(centres / step), np.rint(low / step), np.rint(high / step)) * step
+    return float(np.sum(counts * (centres - quantised) ** 2))
+
+
+def _observe(
+    tflite: bytes, tensors: list[int], windows: Floats
+) -> dict[int, npt.NDArray[np.float32]]:
+    """What each of these tensors held, over all windows."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    from edgeml.runtime.quiet import quiet_native_log
+
+    seen: dict[int, list[npt.NDArray[np.float32]]] = {i: [] for i in tensors}
+    try:
+        with quiet_native_log(), warnings.catch_warnings():
+            # It warns that keeping every tensor takes memory, which is the purpose here.
+            warnings.simplefilter("ignore", UserWarning)
+            interpreter = Interpreter(model_content=tflite, experimental_preserve_all_tensors=True)
+            interpreter.allocate_tensors()
+        given = interpreter.get_input_details()[0]["index"]
+        for window in windows:
+            interpreter.set_tensor(given, window[np.newaxis])
+            interpreter.invoke()
+            for i in tensors:
+                seen[i].append(interpreter.get_tensor(i).ravel())
+    except (ValueError, RuntimeError) as exc:
+        raise BackendError(f"the interpreter cannot show the model's inner tensors: {exc}") from exc
+    return {i: np.concatenate(values) for i, values in seen.items()}

@@ -1,0 +1,93 @@
+"""What every source becomes, and the checks that all of them share."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.errors import ConversionError
+
+Floats = npt.NDArray[np.float32]
+
+BATCH: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class FloatModel:
+    """A trained model, opened.
+
+    `predict` is what the conversion is later held to: the model in its own
+    framework. `save` writes what the converter reads: a SavedModel with a fixed
+    batch of one, which keeps shape arithmetic out of the graph.
+
+    Attributes:
+        framework: "keras 3.15.1", for the report.
+        input_shape: without the batch axis.
+        output_shape: without the batch axis.
+        predict: float32 (n, *input_shape) to float32 (n, *output_shape).
+        save: writes a SavedModel, signature `serve` with a batch of 1, into a folder.
+        notes: what was unusual about opening it.
+    """
+
+    framework: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    predict: Callable[[Floats], Floats]
+    save: Callable[[Path], None]
+    notes: tuple[str, ...] = ()
+
+
+def one_of_each(inputs: int, outputs: int) -> None:
+    """Object to a model with several inputs or outputs.
+
+    Raises:
+        ConversionError: how many there are.
+    """
+    if inputs != 1 or outputs != 1:
+        raise ConversionError(
+            f"the model has {inputs} inputs and {outputs} outputs; edgeml runs models with one of "
+            "each (a Keras model that was never built has none: call it once)"
+        )
+
+
+def fixed(shape: Any, what: str) -> tuple[int, ...]:
+    """A shape without its batch axis, every size known.
+
+    Raises:
+        ConversionError: a size is open, or zero.
+    """
+    sizes = tuple(shape)[1:]
+    if any(n is None for n in sizes):
+        raise ConversionError(
+            f"the model's {what} has the shape {list(shape)}; a device needs fixed sizes: build it "
+            "with an input of the window's shape"
+        )
+    known = tuple(int(n) for n in sizes)
+    if math.prod(known) < 1:
+        raise ConversionError(f"the model's {what} is empty: {list(known)}")
+    return known
+
+
+def in_batches(
+    run: Callable[[Floats], Any], batch: Floats, output_shape: tuple[int, ...], size: int = BATCH
+) -> Floats:
+    """Run windows through a function, `size` at a time.
+
+    Args:
+        run: float32 (m, ...) to anything numpy reads as (m, *output_shape).
+        batch: (n, ...).
+        output_shape: of one answer, for n = 0.
+        size: how many at a time.
+    """
+    parts = [np.asarray(run(batch[i : i + size]), np.float32) for i in range(0, len(batch), size)]
+    return np.concatenate(parts) if parts else np.empty((0, *output_shape), np.float32)
+
+
+def first_line(exc: Exception) -> str:
+    """The first line that says something, of an exception that may have hundreds."""
+    lines = (line.strip() for line in str(exc).splitlines())
+    return next((line[:300] for line in lines if line), type(exc).__name__)

@@ -1,0 +1,53 @@
+"""Decides by what a source is, not by what it says, which module opens it."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+from edgeml.errors import ConversionError, nearest
+from edgeml_converters.sources import keras2, keras3, keras_file, saved_model
+from edgeml_converters.sources.float_model import FloatModel
+
+KERAS_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
+
+
+def open_source(source: object) -> FloatModel:
+    """Open a model: an object, a file or a folder.
+
+    Args:
+        source: a Keras model, a TensorFlow concrete function, or the path of a
+            `.keras` or `.h5` file or of a SavedModel.
+
+    Raises:
+        ConversionError: no such file, not a model, more than one input or output, or
+            sizes that are open.
+        MissingDependencyError: what reads this kind is not installed.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(Path(source))
+    if hasattr(source, "structured_input_signature"):
+        return saved_model.from_function(source)
+    if hasattr(source, "inputs") and callable(source):
+        return keras3.from_model(source)
+    raise ConversionError(
+        f"a {type(source).__name__} is not a model; give a Keras model, a concrete function, or "
+        f"the path of a {', '.join(KERAS_SUFFIXES)} file or a SavedModel"
+    )
+
+
+def _open_path(path: Path) -> FloatModel:
+    if path.is_dir():
+        return saved_model.load(path)
+    suffix = path.suffix.lower()
+    if suffix not in KERAS_SUFFIXES:
+        known = ", ".join(KERAS_SUFFIXES)
+        raise ConversionError(
+            f"{path}: {suffix or 'no suffix'} is none of {known}{nearest(suffix, KERAS_SUFFIXES)}"
+        )
+    keras_file.check(path)
+    if suffix == ".keras":
+        return keras3.load(path)
+    try:
+        return keras3.load(path)
+    except ConversionError as refusal:
+        return keras2.load(path, refusal)
