@@ -1,5 +1,6 @@
 """A sysfs tree of one IIO device, as the kernel's ABI lays it out, and its character device."""
 
+import contextlib
 import os
 import shutil
 import struct
@@ -52,11 +53,12 @@ class FakeIio:
 
     def record(self, accel: tuple[int, int, int], time_ns: int) -> None:
         """One record: three of 16 bits, two bytes of padding, and the time."""
-        os.write(self._node, struct.pack("<3h2xq", *(a << 4 for a in accel), time_ns))
+        self.write_raw(struct.pack("<3h2xq", *(a << 4 for a in accel), time_ns))
 
     def write_raw(self, data: bytes) -> None:
         """Bytes into the buffer, as they are."""
-        os.write(self._node, data)
+        with contextlib.suppress(BlockingIOError):  # full: the kernel drops what is new, too
+            os.write(self._node, data)
 
     def unplug(self) -> None:
         """The device goes, its attributes with it."""
