@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from edgeml.cli.connect import add_broker_options, broker_connection
@@ -89,32 +90,26 @@ def _ingest(args: argparse.Namespace) -> int:
 
     # Somebody who starts a server wants to see that it reached the broker.
     logging.getLogger("edgeml").setLevel(logging.INFO)
-    store = SQLiteStore(args.store)
-    ingest = Ingest(broker_connection(args), args.fleet, store)
     stop = threading.Event()
+    ingests: list[Ingest] = []
 
     def end(*_: object) -> None:
         stop.set()
-        ingest.wake()
+        for ingest in ingests:
+            ingest.wake()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    store = SQLiteStore(args.store)
+    ingest = Ingest(broker_connection(args), args.fleet, store)
+    ingests.append(ingest)
     try:
         ingest.run(stop)
     finally:
         store.close()
     tally = ingest.tally
     if args.json:
-        print_json(
-            {
-                "messages": tally.messages,
-                "rows": tally.rows,
-                "duplicates": tally.duplicates,
-                "dead_letters": tally.dead_letters,
-                "commits": tally.commits,
-                "outages": tally.outages,
-            }
-        )
+        print_json(asdict(tally))
     else:
         print(
             f"{tally.rows} rows stored, {tally.duplicates} came twice, "

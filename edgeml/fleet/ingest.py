@@ -152,10 +152,10 @@ class Ingest:
         self.tally.messages += 1
         if event.token:
             self._tokens.append(event.token)
-        if not event.payload:
-            return  # a retained message was cleared
         if self._since_s is None:
             self._since_s = self._clock.monotonic_s()
+        if not event.payload:
+            return  # a retained message was cleared
         try:
             self._sort(event)
         except ProtocolError as exc:

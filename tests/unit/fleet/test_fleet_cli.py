@@ -1,0 +1,139 @@
+"""What a person at the receiving end sees: tables, JSON, files, exit statuses."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeml.cli.main import main
+from edgeml.errors import ConfigError, MissingDependencyError, StoreError
+from edgeml.fleet.localbroker import BrokerKind, LocalBroker, available, free_port
+from edgeml.fleet.mosquitto import BrokerPlan, access_list, configuration
+from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.fleet.store import Delivered, Intake
+from edgeml.result import ModelRef
+from edgeml.sync.batches import Batch, EventRow, ResultRow
+
+
+@pytest.fixture
+def store_path(tmp_path: Path) -> Path:
+    path = tmp_path / "store.db"
+    store = SQLiteStore(path)
+    rows = tuple(
+        ResultRow(n, n, n + 1.0, "walk, fast", 0.5, (0.5,), 1.0, 2.0, 3.0, n, None) for n in (1, 2)
+    )
+    gap = EventRow(3, 5, 9.0, "gap", {"count": 3, "reason": "disk cap"})
+    batches = [
+        Delivered("pump", Batch("box", ModelRef("m", 2, "00"), results=rows)),
+        Delivered("pump", Batch("box", None, events=(gap,))),
+    ]
+    store.commit(Intake(batches=batches), 100.0)
+    store.close()
+    return path
+
+
+def test_the_status_is_a_table_and_json(
+    store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fleet", "status", "--store", str(store_path)]) == 0
+    table = capsys.readouterr().out
+    assert "pump" in table
+    assert "walk, fast" in table
+    assert main(["fleet", "status", "--store", str(store_path), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["results"], document["missing"], document["unaccounted"]) == (2, 3, 0)
+    assert document["devices"][0]["last_result_s"] == 3.0
+
+
+def test_an_export_is_a_file_that_others_read(
+    store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    arguments = ["fleet", "export", "--store", str(store_path), "-o", str(out), "--json"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["device"], row["seq"], row["label"]) for row in rows] == [
+        ("pump", "1", "walk, fast"),
+        ("pump", "2", "walk, fast"),
+    ]
+    assert main([*arguments, "--device", "other"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 0
+
+
+def test_an_export_to_an_unknown_kind_of_file_is_refused(store_path: Path, tmp_path: Path) -> None:
+    arguments = ["fleet", "export", "--store", str(store_path), "-o", str(tmp_path / "out.xls")]
+    assert main(arguments) == ConfigError.exit_code
+
+
+def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    assert main(["fleet", "status", "--store", str(tmp_path / "no.db")]) == StoreError.exit_code
+
+
+def test_a_broker_url_with_a_typo_is_an_error(tmp_path: Path) -> None:
+    arguments = ["fleet", "ingest", "--broker", "mqt://host", "--store", str(tmp_path / "s.db")]
+    assert main(arguments) == ConfigError.exit_code
+
+
+def test_an_ingest_that_is_told_to_end_says_what_it_did(tmp_path: Path) -> None:
+    arguments = ["--broker", "mqtt://127.0.0.1:1", "--store", str(tmp_path / "s.db"), "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeml", "fleet", "ingest", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        while not (tmp_path / "s.db").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 0
+        assert process.stdout is not None
+        assert json.load(process.stdout)["rows"] == 0
+
+
+def test_the_access_list_gives_a_device_its_own_topics_only(tmp_path: Path) -> None:
+    plan = BrokerPlan("plant", tmp_path, tmp_path / "ca", tmp_path / "cert", tmp_path / "key")
+    lines = access_list(plan).splitlines()
+    device = lines[: lines.index("user ingest")]
+    writes = [line.split()[-1] for line in device if line.startswith("pattern write")]
+    assert all(t.startswith(("edgeml/1/plant/d/%u/", "edgeml/1/plant/want/")) for t in writes)
+    assert "edgeml/1/plant/d/%u/results" in writes
+    assert "edgeml/1/plant/d/%u/ack" not in writes
+    assert "allow_anonymous false" in configuration(plan)
+    assert "persistence true" in configuration(plan)
+
+
+def test_one_user_for_two_roles_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="use two users"):
+        BrokerPlan("plant", tmp_path, tmp_path, tmp_path, tmp_path, ingest_user="publisher")
+
+
+def test_without_any_broker_the_error_names_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edgeml.fleet.localbroker.find_mosquitto", lambda: None)
+    monkeypatch.setattr("edgeml.fleet.localbroker.find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"apt install mosquitto.*edgeml\[demo\]"):
+        available()
+
+
+def test_a_broker_that_ends_at_once_is_an_error() -> None:
+    broker = LocalBroker(
+        BrokerKind("false", (sys.executable, "-c", "raise SystemExit(3)")), free_port()
+    )
+    with pytest.raises(ConnectionError, match="status 3"):
+        broker.start()
+    assert not broker.running
+
+
+def test_a_killed_broker_comes_back_on_its_port() -> None:
+    with LocalBroker() as broker:
+        url = broker.url
+        broker.kill()
+        assert not broker.running
+        broker.start()
+        assert (broker.running, broker.url) == (True, url)

@@ -1,0 +1,216 @@
+"""The ingest promises nothing before it is stored, and nothing stops it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from edgeml.clock import ManualClock
+from edgeml.errors import StoreError
+from edgeml.fleet.ingest import Ingest, Limits, filters
+from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.fleet.store import Committed, Intake, UnstorableError
+from edgeml.result import ModelRef, Result
+from edgeml.sync import topics
+from edgeml.sync.batches import encode_batch
+from edgeml.sync.connection import Connection
+from edgeml.sync.line import LinkEvent, Message, Received
+from edgeml.sync.memoryline import MemoryBroker, MemoryLine
+from edgeml.sync.messages import Ack, State, encode_health
+from edgeml.sync.rows import gap_row, result_row
+from edgeml.sync.spans import Spans
+
+MODEL = ModelRef("m", 1, "00")
+RESULT = Result(MODEL, 1.0, 2.0, "x", 0.5, (0.5,), 1.0, 1.0, 1.0)
+
+
+class MoodyStore(SQLiteStore):
+    """A store that can be told to fail."""
+
+    mood: Exception | None = None
+
+    def commit(self, intake: Intake, received_s: float) -> Committed:
+        if self.mood is not None and intake.batches:
+            raise self.mood
+        return super().commit(intake, received_s)
+
+
+class WatchedLine(MemoryLine):
+    """A line that remembers what was acknowledged and when."""
+
+    def __init__(self, broker: MemoryBroker, wanted: tuple[str, ...]) -> None:
+        super().__init__(broker, wanted)
+        self.acknowledged: list[int] = []
+        self.received: list[int] = []
+
+    def acknowledge(self, token: int) -> None:
+        self.acknowledged.append(token)
+
+    def step(self, timeout_s: float) -> list[LinkEvent]:
+        events = super().step(timeout_s)
+        self.received += [e.token for e in events if isinstance(e, Received) and e.token]
+        return events
+
+
+@dataclass
+class Bench:
+    """A broker in memory, an ingest on it, and a device's side of the line."""
+
+    store: MoodyStore
+    clock: ManualClock = field(default_factory=ManualClock)
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
+
+    def __post_init__(self) -> None:
+        self.line = WatchedLine(self.broker, filters("f", mqtt5=True))
+        self.ingest = Ingest(
+            Connection("mqtt://nowhere"), "f", self.store,
+            limits=Limits(interval_s=0.0), clock=self.clock, line=self.line,
+        )  # fmt: skip
+        self.device = MemoryLine(self.broker, ("edgeml/1/f/d/+/ack",))
+        self.line.open()
+        self.device.open()
+        self.turn()
+
+    def send(
+        self, channel: str, payload: bytes, device: str = "pump", *, retain: bool = False
+    ) -> None:
+        topic = topics.device_topic("f", device, channel)
+        self.device.publish(Message(topic, payload, 1, retain))
+
+    def turn(self) -> list[Ack]:
+        """Let everything travel once; what the device was told."""
+        while self.broker.waiting:
+            self.broker.route(0)
+        self.ingest.step(0.0)
+        while self.broker.waiting:
+            self.broker.route(0)
+        return [Ack.parse(e.payload) for e in self.device.step(0.0) if isinstance(e, Received)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    store = MoodyStore(tmp_path / "store.db")
+    yield Bench(store)
+    store.close()
+
+
+def batch(*seqs: int, outbox: str = "box") -> bytes:
+    return encode_batch(outbox, MODEL, [result_row(n, RESULT, n, None) for n in seqs])
+
+
+def seqs(bench: Bench) -> list[int]:
+    return [row["seq"] for row in bench.store.results()]
+
+
+def test_a_batch_is_stored_then_confirmed_then_answered(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(1, 2, 3))
+    acks = bench.turn()
+    assert [(a.outbox, a.mark, a.greeting) for a in acks] == [("box", 3, False)]
+    assert seqs(bench) == [1, 2, 3]
+    assert bench.line.acknowledged == bench.line.received != []
+
+
+def test_a_duplicate_is_confirmed_again(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(1, 2))
+    bench.turn()
+    bench.send(topics.RESULTS, batch(1, 2))
+    assert [a.mark for a in bench.turn()] == [2]
+    assert bench.ingest.tally.duplicates == 2
+
+
+def test_while_the_store_fails_nothing_is_confirmed_and_nothing_forgotten(bench: Bench) -> None:
+    bench.store.mood = StoreError("the disk is full")
+    bench.send(topics.RESULTS, batch(1, 2))
+    assert bench.turn() == []
+    assert bench.line.acknowledged == []
+    bench.store.mood = None
+    bench.clock.advance(5.0)
+    assert [a.mark for a in bench.turn()] == [2]
+    assert bench.line.acknowledged == bench.line.received
+
+
+def test_what_the_store_refuses_for_good_goes_to_the_dead_letters(bench: Bench) -> None:
+    bench.store.mood = UnstorableError("a value that no column takes")
+    bench.send(topics.RESULTS, batch(1, 2))
+    assert bench.turn() == []
+    letter = bench.store.letters()[0]
+    assert "no column takes" in letter["reason"]
+    assert letter["topic"] == "edgeml/1/f/d/pump/results"
+    assert bench.line.acknowledged == bench.line.received
+
+
+POISON = {
+    "not JSON": (topics.RESULTS, b"{"),
+    "a later version": (topics.RESULTS, batch(1).replace(b'"v":1', b'"v":2')),
+    "events on results": (topics.RESULTS, encode_batch("box", None, [gap_row(1, 2, 0.0, "x")])),
+    "a state of somebody else": (
+        topics.STATE,
+        State(True, "other", "box", (1, 1), 0.0, "0").encode(),
+    ),
+    "a health that is a list": (topics.HEALTH, b"[]"),
+}
+
+
+@pytest.mark.parametrize(("channel", "payload"), POISON.values(), ids=POISON)
+def test_poison_is_kept_with_its_reason_and_never_stops_the_rest(
+    bench: Bench, channel: str, payload: bytes
+) -> None:
+    bench.send(channel, payload)
+    bench.send(topics.RESULTS, batch(1))
+    assert [a.mark for a in bench.turn()] == [1]
+    letter = bench.store.letters()[0]
+    assert letter["payload"] == payload
+    assert letter["reason"]
+    assert bench.line.acknowledged == bench.line.received
+
+
+def test_a_device_that_is_born_learns_that_somebody_is_there(bench: Bench) -> None:
+    bench.send(topics.STATE, State(True, "pump", "new box", (1, 1), 0.0, "0").encode(), retain=True)
+    assert [(a.outbox, a.mark, a.greeting) for a in bench.turn()] == [("new box", 0, False)]
+
+
+def test_an_ingest_that_comes_back_greets_every_device_with_its_mark(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(1, 2))
+    before = bench.turn()[0].ingest
+    bench.broker.kill()
+    bench.broker.running = True
+    bench.device.step(0.0)
+    acks = bench.turn()
+    assert [(a.mark, a.greeting) for a in acks] == [(2, True)]
+    assert acks[0].ingest != before
+    assert bench.ingest.tally.outages == 1
+
+
+def test_a_device_that_was_there_first_is_greeted_too(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    state = State(True, "pump", "box", (1, 1), 0.0, "0").encode()
+    broker.retained["edgeml/1/f/d/pump/state"] = state
+    bench = Bench(MoodyStore(tmp_path / "store.db"), broker=broker)
+    bench.turn()
+    greeting = Ack.parse(broker.retained["edgeml/1/f/d/pump/ack"])
+    assert (greeting.mark, greeting.greeting) == (0, True)
+    bench.store.close()
+
+
+def test_states_and_healths_make_the_status(bench: Bench) -> None:
+    state = State(True, "pump", "box", (1, 1), 0.0, "0.1.0", MODEL)
+    bench.send(topics.STATE, state.encode(), retain=True)
+    bench.send(topics.HEALTH, encode_health("pump", 1.0, {"delivery": {"waiting_rows": 7}}))
+    bench.turn()
+    status = bench.store.status()[0]
+    assert (status.device, status.online, status.model) == ("pump", True, "m@1")
+    assert status.health["delivery"] == {"waiting_rows": 7}
+
+
+def test_a_cleared_retained_message_means_nothing(bench: Bench) -> None:
+    bench.send(topics.STATE, b"", retain=True)
+    bench.turn()
+    assert bench.store.letters() == []
+    assert bench.line.acknowledged == bench.line.received
+
+
+def test_a_hole_is_named_beyond_the_mark(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(1, 2, 5, 6))
+    ack = bench.turn()[0]
+    assert (ack.mark, ack.above) == (2, Spans(((5, 6),)))
