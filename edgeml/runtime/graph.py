@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeml.errors import BundleError
+from edgeml.runtime.extents import check_extents
 from edgeml.runtime.flatbuffer import Buffer, Table
 from edgeml.runtime.operators import BUILTIN_OPERATORS, CUSTOM
 
@@ -23,16 +24,11 @@ MOVERS: Final = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPA
 
 STATEFUL_OPS: Final = frozenset({"VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE"})
 
-_MODEL_CODES, _MODEL_SUBGRAPHS, _MODEL_DESCRIPTION, _MODEL_BUFFERS = 1, 2, 3, 4
-_BUFFER_DATA = 0
+_MODEL_CODES, _MODEL_SUBGRAPHS, _MODEL_DESCRIPTION = 1, 2, 3
 _CODE_OLD, _CODE_CUSTOM, _CODE_NEW = 0, 1, 3
 _GRAPH_TENSORS, _GRAPH_INPUTS, _GRAPH_OUTPUTS, _GRAPH_OPERATORS = 0, 1, 2, 3
 _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 0, 1, 2
-_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_BUFFER, _TENSOR_NAME = 0, 1, 2, 3
-_TENSOR_QUANTISATION, _TENSOR_VARIABLE = 4, 5
-_OPERATOR_OPTIONS = 4
-_QUANTISATION_VECTORS = ((0, 4), (1, 4), (2, 4), (3, 8))
-"""min, max, scale, zero_point: their field and the bytes of an element."""
+_TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_VARIABLE = 0, 1, 3, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,49 +92,27 @@ def read_graph(tflite: bytes, where: str = "model") -> Graph:
     if not subgraphs:
         raise BundleError(f"{where}: the model has no graph")
     main = subgraphs[0]
-    _check_extents(model, subgraphs, where)
+    check_extents(model, subgraphs, len(names), where)
     tensors = main.tables(_GRAPH_TENSORS)
     steps = []
     for operator in main.tables(_GRAPH_OPERATORS):
-        code = operator.number(_OPERATOR_CODE, "I")
-        if code >= len(names):
-            raise BundleError(f"{where}: the model is damaged; fetch the file again")
+        name = names[operator.number(_OPERATOR_CODE, "I")]
         inputs = operator.integers(_OPERATOR_INPUTS)
-        steps.append((names[code], inputs, operator.integers(_OPERATOR_OUTPUTS)))
+        steps.append((name, inputs, operator.integers(_OPERATOR_OUTPUTS)))
     outputs = main.integers(_GRAPH_OUTPUTS)
     operators = tuple(name for name, _, _ in steps)
     final = _final_ops(steps, outputs)
     return Graph(
         description=model.text(_MODEL_DESCRIPTION),
         operators=operators,
-        inputs=_described(tensors, main.integers(_GRAPH_INPUTS), where),
-        outputs=_described(tensors, outputs, where),
+        inputs=_described(tensors, main.integers(_GRAPH_INPUTS)),
+        outputs=_described(tensors, outputs),
         final_ops=tuple(name for name, _ in final),
         final_slots=tuple(slot for _, slot in final),
         variables=any(tensor.number(_TENSOR_VARIABLE, "B") for tensor in tensors),
         streams="SVDF" in operators,
         state=not STATEFUL_OPS.isdisjoint(operators),
     )
-
-
-def _check_extents(model: Table, subgraphs: list[Table], where: str) -> None:
-    """See that what an interpreter will follow leads nowhere outside the file.
-
-    LiteRT checks by itself; tflite-runtime 2.14 crashes on a file that is cut short.
-    """
-    buffers = model.tables(_MODEL_BUFFERS)
-    for buffer in buffers:
-        buffer.check_vector(_BUFFER_DATA, 1)
-    for graph in subgraphs:
-        for tensor in graph.tables(_GRAPH_TENSORS):
-            if tensor.number(_TENSOR_BUFFER, "I") >= len(buffers):
-                raise BundleError(f"{where}: the model is damaged; fetch the file again")
-            quantisation = tensor.table(_TENSOR_QUANTISATION)
-            if quantisation is not None:
-                for field, size in _QUANTISATION_VECTORS:
-                    quantisation.check_vector(field, size)
-        for operator in graph.tables(_GRAPH_OPERATORS):
-            operator.table(_OPERATOR_OPTIONS)
 
 
 def _operator_name(code: Table) -> str:
@@ -151,13 +125,9 @@ def _operator_name(code: Table) -> str:
     return f"BUILTIN_{number}"
 
 
-def _described(
-    tensors: list[Table], indices: tuple[int, ...], where: str
-) -> tuple[GraphTensor, ...]:
+def _described(tensors: list[Table], indices: tuple[int, ...]) -> tuple[GraphTensor, ...]:
     described = []
     for index in indices:
-        if not 0 <= index < len(tensors):
-            raise BundleError(f"{where}: the model is damaged; fetch the file again")
         tensor = tensors[index]
         kind = tensor.number(_TENSOR_TYPE, "b")
         dtype = TENSOR_TYPES[kind] if 0 <= kind < len(TENSOR_TYPES) else f"type {kind}"
