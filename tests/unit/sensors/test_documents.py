@@ -94,6 +94,8 @@ def printer(printed: list[str]) -> Callable[..., None]:
 def needs(text: str) -> None:
     if "SerialLines" in text:
         pytest.importorskip("serial", reason="pyserial is not installed")
+    if "Device" in text:
+        pytest.importorskip("paho", reason="a device needs paho-mqtt")
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
