@@ -210,11 +210,15 @@ class Delivering(RuleBasedStateMachine):
                 self.broker.route(0)
             self.courier.pump(0.0)
             self.clock.advance(1.0)
-            waiting = self.outbox.waiting
-            session = self.courier.session
-            if not (waiting.rows or waiting.gaps or self.broker.waiting or session._audit_s):
+            if self.is_quiet():
                 return
         raise AssertionError(f"not delivered after {ROUNDS} quiet rounds: {self.outbox.waiting}")
+
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to be done, by anybody."""
+        waiting = self.outbox.waiting
+        left = (waiting.rows, waiting.gaps, self.broker.waiting, self.courier.session._audit_s)
+        return self.writer._is_idle() and not any(left)
 
     def check(self) -> None:
         stored = {row["window"] for row in self.store.results()}
