@@ -11,6 +11,7 @@ PY := $(BIN)/python
 DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml README.md LICENSE
 CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
 FAULT_RUNS ?= 200
+ARM_ARGS ?=
 
 .PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto clean
 .DELETE_ON_ERROR:
@@ -53,8 +54,10 @@ mosquitto:
 	@sh tests/packaging/need_mosquitto.sh
 
 arm: setup mosquitto
-	$(PY) -m tests.arm.lab suite arm64
-	$(PY) -m tests.arm.lab suite armhf
+	$(PY) tests/arm/lab.py setup arm64 armhf
+	$(BIN)/pytest -m arm tests/arm
+	$(PY) tests/arm/lab.py suite arm64 $(ARM_ARGS)
+	$(PY) tests/arm/lab.py suite armhf $(ARM_ARGS)
 
 pythons: setup mosquitto
 	$(PY) tests/packaging/pythons.py
