@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgeml.sensors.mqtt_topic import MqttTopic as MqttTopic
     from edgeml.sensors.mqtt_topic import Subscriber as Subscriber
     from edgeml.sensors.replay import Replay as Replay
+    from edgeml.sensors.sample import Block as Block
     from edgeml.sensors.sample import Sample as Sample
     from edgeml.sensors.sample import Source as Source
     from edgeml.sensors.sample import Window as Window
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Batch": "driver",
+    "Block": "sample",
     "Camera": "camera",
     "Driver": "driver",
     "Duty": "duty",
@@ -72,6 +74,7 @@ _HOMES = {
 
 __all__ = [
     "Batch",
+    "Block",
     "Camera",
     "Driver",
     "Duty",

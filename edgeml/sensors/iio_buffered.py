@@ -25,7 +25,7 @@ from edgeml.sensors.iio_sysfs import (
     write_text,
 )
 from edgeml.sensors.pace import BlockStamp, Stamp, checked_rate
-from edgeml.sensors.sample import Sample
+from edgeml.sensors.sample import Block
 
 TIMESTAMP: Final = "timestamp"
 _RECORDS_PER_READ: Final = 1024
@@ -189,14 +189,14 @@ class IioBuffered:
         rate_hz = read_number(path)
         return rate_hz if rate_hz > 0 else self._rate_hz
 
-    def _samples(self, raw: dict[str, npt.NDArray[np.float64]]) -> list[Sample]:
+    def _samples(self, raw: dict[str, npt.NDArray[np.float64]]) -> Block:
         columns = [
             (raw[name] + how.offset) * how.scale
             for name, how in zip(self.channel_names, self._conversions, strict=True)
         ]
         values = np.concatenate(columns, axis=1).astype(np.float32)
         times = self._times_of(raw, len(values))
-        return [Sample(float(t), row) for t, row in zip(times, values, strict=True)]
+        return Block(times, values)
 
     def _times_of(
         self, raw: dict[str, npt.NDArray[np.float64]], count: int

@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Generic, TypeVar
@@ -103,7 +103,8 @@ class Live(Generic[Item]):
         self._source = source
         self._capacity = capacity
         self._policy = policy
-        self._queue: deque[Item] = deque()
+        self._queue: deque[Sequence[Item]] = deque()
+        self._depth = 0
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closing = self._ended = self._abandoned = False
@@ -135,19 +136,23 @@ class Live(Generic[Item]):
         Raises:
             SensorError: and whatever else the source raised, after all that it gave before.
         """
+        blocks = self.blocks()
+        try:
+            for block in blocks:
+                yield from block
+        finally:
+            blocks.close()
+
+    def blocks(self) -> Generator[Sequence[Item], None, None]:
+        """The same, as many at once as the source gave at once.
+
+        Raises:
+            SensorError: and whatever else the source raised, after all that it gave before.
+        """
         self.start()
         try:
-            while True:
-                with self._changed:
-                    while not self._queue and not self._ended:
-                        self._changed.wait()
-                    if not self._queue:
-                        break
-                    item = self._queue.popleft()
-                    self._delivered += 1
-                    if self._policy == "block":
-                        self._changed.notify_all()
-                yield item
+            while (block := self._take()) is not None:
+                yield block
             if self._error is not None:
                 raise self._error
         finally:
@@ -171,7 +176,7 @@ class Live(Generic[Item]):
         with self._changed:
             if not self._closing:
                 self._closing = self._ended = True
-                self._left = len(self._queue)
+                self._left, self._depth = self._depth, 0
                 self._queue.clear()
             self._changed.notify_all()
         stop = getattr(self._source, "stop", None)
@@ -192,7 +197,7 @@ class Live(Generic[Item]):
         found = health() if callable(health) else None
         with self._changed:
             return LiveHealth(
-                depth=len(self._queue),
+                depth=self._depth,
                 most=self._most,
                 capacity=self._capacity,
                 received=self._received,
@@ -206,44 +211,96 @@ class Live(Generic[Item]):
             )
 
     def _run(self) -> None:
-        items: Iterator[Item] | None = None
+        blocks: Iterator[Sequence[Item]] | None = None
         try:
-            items = iter(self._source)
-            for item in items:
-                if not self._put(item):
+            blocks = _blocks_of(self._source)
+            for block in blocks:
+                if not self._put(block):
                     break
         except BaseException as exc:  # noqa: BLE001  it is raised again where the source is used
             self._error = exc
         finally:
-            close = getattr(items, "close", None)
+            close = getattr(blocks, "close", None)
             if callable(close):
                 close()
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _put(self, item: Item) -> bool:
+    def _take(self) -> Sequence[Item] | None:
+        """The next block; None at the end."""
+        with self._changed:
+            while not self._queue and not self._ended:
+                self._changed.wait()
+            if not self._queue:
+                return None
+            block = self._queue.popleft()
+            self._depth -= len(block)
+            self._delivered += len(block)
+            if self._policy == "block":
+                self._changed.notify_all()
+            return block
+
+    def _put(self, block: Sequence[Item]) -> bool:
         """Queue it as the policy says; False when nobody wants any more."""
         with self._changed:
             if self._closing:
                 return False
-            self._received += 1
-            if len(self._queue) >= self._capacity:
-                if self._policy == "drop_newest":
-                    self._dropped_newest += 1
-                    return True
-                if self._policy == "drop_oldest":
-                    self._queue.popleft()
-                    self._dropped_oldest += 1
-                elif not self._wait_for_room():
-                    return False
-            self._queue.append(item)
-            self._most = max(self._most, len(self._queue))
-            self._changed.notify_all()
+            self._received += len(block)
+            if self._depth + len(block) > self._capacity:
+                if self._policy == "block":
+                    if not self._wait_for_room(len(block)):
+                        return False
+                elif self._policy == "drop_oldest":
+                    block = self._drop_oldest(block)
+                else:
+                    block = self._drop_newest(block)
+            if block:
+                self._queue.append(block)
+                self._depth += len(block)
+                self._most = max(self._most, self._depth)
+                self._changed.notify_all()
             return True
 
-    def _wait_for_room(self) -> bool:
+    def _drop_oldest(self, block: Sequence[Item]) -> Sequence[Item]:
+        """Make room for the block, whole blocks at a time; what of it finds room."""
+        while self._queue and self._depth + len(block) > self._capacity:
+            oldest = self._queue.popleft()
+            self._depth -= len(oldest)
+            self._dropped_oldest += len(oldest)
+        over = max(len(block) - self._capacity, 0)
+        self._dropped_oldest += over
+        return block[over:] if over else block
+
+    def _drop_newest(self, block: Sequence[Item]) -> Sequence[Item]:
+        """What of the block finds room."""
+        room = self._capacity - self._depth
+        self._dropped_newest += len(block) - room
+        return block[:room]
+
+    def _wait_for_room(self, count: int) -> bool:
+        """Wait until the block fits, or the queue is empty where it never would."""
         self._blocked += 1
-        while len(self._queue) >= self._capacity and not self._closing:
+        while self._queue and self._depth + count > self._capacity and not self._closing:
             self._changed.wait()
         return not self._closing
+
+
+def _blocks_of(source: Iterable[Item]) -> Iterator[Sequence[Item]]:
+    """The source's own blocks where it has them, else one item at a time."""
+    blocks = getattr(source, "blocks", None)
+    if callable(blocks):
+        found: Iterator[Sequence[Item]] = iter(blocks())
+        return found
+    return _one_by_one(source)
+
+
+def _one_by_one(source: Iterable[Item]) -> Generator[Sequence[Item], None, None]:
+    items = iter(source)
+    try:
+        for item in items:
+            yield (item,)
+    finally:
+        close = getattr(items, "close", None)
+        if callable(close):
+            close()

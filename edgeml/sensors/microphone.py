@@ -12,7 +12,7 @@ from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors.driver import NOTHING, Batch
 from edgeml.sensors.needs import needed
 from edgeml.sensors.pace import BlockStamp, Stamp, checked_rate
-from edgeml.sensors.sample import Sample
+from edgeml.sensors.sample import Block
 
 MOST_WAITING: Final = 64
 """Blocks held between two reads; beyond it the oldest goes and is counted as lost."""
@@ -111,7 +111,7 @@ class Microphone:
         values = np.concatenate(blocks)
         times = self._times.times_s(len(values))
         return Batch(
-            [Sample(float(t), row) for t, row in zip(times, values, strict=True)],
+            Block(times, values),
             0,
             lost,
             f"{self.name}: sound was lost; this process was too slow" * bool(lost),

@@ -17,7 +17,7 @@ from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors.driver import NOTHING, Batch
 from edgeml.sensors.i2c import BLOCK_BYTES, Bus, open_bus
 from edgeml.sensors.pace import BlockStamp, Stamp
-from edgeml.sensors.sample import Sample
+from edgeml.sensors.sample import Block
 
 SMPLRT_DIV: Final = 0x19
 CONFIG: Final = 0x1A
@@ -177,7 +177,7 @@ class Mpu6050:
                 return NOTHING
         values = self._values(self._drain(bus, count * SAMPLE_BYTES))
         times = self._times.times_s(count)
-        return Batch([Sample(float(t), row) for t, row in zip(times, values, strict=True)])
+        return Batch(Block(times, values))
 
     def close(self) -> None:
         """Put the chip to sleep and let go of the bus."""

@@ -1,7 +1,7 @@
-"""The two values that flow in: one sample, and a window of them."""
+"""The values that flow in: one sample, a block that arrived together, and a window of them."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,39 @@ class Sample(NamedTuple):
 
     time_s: float
     values: npt.NDArray[np.float32]
+
+
+class Block(Sequence[Sample]):
+    """Samples that arrived together, as a sequence that makes each only when asked for it.
+
+    Sound comes at sixteen thousand a second: whoever takes it whole, as the
+    windower does, spares the making of as many values.
+
+    Args:
+        times_s: float64 (n,), unix times, rising.
+        values: float32 (n, channels…), which the block keeps.
+    """
+
+    __slots__ = ("times_s", "values")
+
+    def __init__(self, times_s: npt.NDArray[np.float64], values: npt.NDArray[np.float32]) -> None:
+        self.times_s = times_s
+        self.values = values
+
+    def __len__(self) -> int:
+        return len(self.times_s)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(Sample, self.times_s.tolist(), self.values)
+
+    @overload
+    def __getitem__(self, at: int) -> Sample: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Block": ...
+    def __getitem__(self, at: int | slice) -> "Sample | Block":
+        if isinstance(at, slice):
+            return Block(self.times_s[at], self.values[at])
+        return Sample(float(self.times_s[at]), self.values[at])
 
 
 class Window(NamedTuple):

@@ -9,7 +9,7 @@ again, with pauses that double. A sensor that has given nothing for
 import logging
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -150,13 +150,27 @@ class Sensor:
             SensorError: it gave nothing for as long as the patience allows.
             ConfigError, MissingDependencyError: it cannot be opened as it is set up here.
         """
+        blocks = self.blocks()
+        try:
+            for block in blocks:
+                yield from block
+        finally:
+            blocks.close()
+
+    def blocks(self) -> Generator[Sequence[Sample], None, None]:
+        """The same samples, as many at once as each read brought.
+
+        Raises:
+            SensorError: it gave nothing for as long as the patience allows.
+            ConfigError, MissingDependencyError: it cannot be opened as it is set up here.
+        """
         self._good_s = self._heard_s = self._retry_s = self._clock.monotonic_s()
         self._failures = 0
         self._state = SourceState.OPENING
         try:
             while not self._stop.is_set():
-                if self._open or self._try_open():
-                    yield from self._read().samples
+                if (self._open or self._try_open()) and (samples := self._read().samples):
+                    yield samples
         finally:
             self._close()
             if self._state is not SourceState.FAILED:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgeml.errors import ConfigError, SensorError, nearest
 from edgeml.manifest import InputSpec
 from edgeml.sensors.limits import Limits
-from edgeml.sensors.sample import Sample, Window
+from edgeml.sensors.sample import Block, Sample, Window
 
 NAN_POLICIES: Final = ("restart", "hold", "raise")
 RANGE_POLICIES: Final = ("restart", "hold", "clip", "raise")
@@ -152,6 +152,44 @@ class Windower:
             return None
         return self._append(sample.time_s, checked)
 
+    def push_block(self, block: Block) -> list[Window]:
+        """Take many samples; give the windows that they complete, as `push` would one by one.
+
+        Raises:
+            SensorError: as `push` does.
+        """
+        times, values = block.times_s, block.values
+        if values.shape[1:] != self._sample_shape or not self._is_plain(times, values):
+            return [window for sample in block if (window := self.push(sample)) is not None]
+        self.stats.samples += len(times)
+        windows = []
+        at = 0
+        while at < len(times):
+            if self._skip:
+                passed = min(self._skip, len(times) - at)
+                self._skip -= passed
+                at += passed
+                continue
+            taken = min(self._window - self._filled, len(times) - at)
+            window = self._extend(times[at : at + taken], values[at : at + taken])
+            at += taken
+            if window is not None:
+                windows.append(window)
+        if len(times):
+            self._last_s = float(times[-1])
+        return windows
+
+    def _is_plain(self, times: npt.NDArray[np.float64], values: npt.NDArray[np.float32]) -> bool:
+        """Whether no sample of it needs a decision."""
+        new = self._last_s == -math.inf
+        steps = np.diff(times) if new else np.diff(times, prepend=self._last_s)
+        return bool(
+            (steps > 0).all()
+            and (steps <= self._gap_s).all()
+            and np.isfinite(values).all()
+            and not (self._limits is not None and self._limits.outside(values).any())
+        )
+
     def _note_time(self, time_s: float) -> None:
         step_s = time_s - self._last_s
         if self._last_s != -math.inf and not 0 < step_s <= self._gap_s:
@@ -207,20 +245,36 @@ class Windower:
         return Window(time_s, time_s, values.copy())
 
     def _append(self, time_s: float, values: npt.NDArray[np.float32]) -> Window | None:
-        at = self._start + self._filled
-        if at == len(self._data):
-            self._data[: self._filled] = self._data[self._start : at]
-            self._times[: self._filled] = self._times[self._start : at]
-            self._start, at = 0, self._filled
+        at = self._room(1)
         self._data[at] = values
         self._times[at] = time_s
         self._filled += 1
-        if self._filled < self._window:
-            return None
-        start, end = self._start, at + 1
+        return self._completed() if self._filled == self._window else None
+
+    def _extend(
+        self, times: npt.NDArray[np.float64], values: npt.NDArray[np.float32]
+    ) -> Window | None:
+        """Add rows, no more than complete the window under way."""
+        at = self._room(len(times))
+        self._data[at : at + len(times)] = values
+        self._times[at : at + len(times)] = times
+        self._filled += len(times)
+        return self._completed() if self._filled == self._window else None
+
+    def _room(self, rows: int) -> int:
+        """Where the next rows go; what is kept moves to the front when the end is near."""
+        at = self._start + self._filled
+        if at + rows > len(self._data):
+            self._data[: self._filled] = self._data[self._start : at]
+            self._times[: self._filled] = self._times[self._start : at]
+            self._start, at = 0, self._filled
+        return at
+
+    def _completed(self) -> Window:
+        start, end = self._start, self._start + self._window
         window = Window(
             float(self._times[start]),
-            float(self._times[at]),
+            float(self._times[end - 1]),
             self._data[start:end].copy(),
             self._window + 1 if self._fresh else self._advanced,
         )

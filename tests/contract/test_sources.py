@@ -245,6 +245,12 @@ def test_a_source_behind_a_queue_is_the_same_source_and_leaves_no_thread(rig: Ri
     assert not source_threads()
 
 
+def test_a_source_read_by_blocks_gives_the_same_samples(rig: Rig) -> None:
+    blocks = list(itertools.islice(Sensor(rig.driver).blocks(), 3))
+    assert all(len(block) for block in blocks)
+    check((sample for block in blocks for sample in block), shape_of(rig))
+
+
 def test_a_device_that_goes_away_behind_a_queue_is_a_sensor_error_and_leaves_no_thread(
     rig: Rig,
 ) -> None:

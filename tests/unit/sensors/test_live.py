@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeml.clock import ManualClock
@@ -61,6 +61,7 @@ def test_block_loses_nothing_and_says_how_often_the_source_waited() -> None:
     assert health.blocked > 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 200), st.integers(1, 50), st.sampled_from(["drop_oldest", "drop_newest"]))
 def test_every_sample_is_delivered_or_counted(count: int, capacity: int, policy: str) -> None:
     live = Live(Gate(count), capacity=capacity, policy=policy)
@@ -69,6 +70,59 @@ def test_every_sample_is_delivered_or_counted(count: int, capacity: int, policy:
     assert got == sorted(set(got))
     assert health.received == count == len(got) + health.dropped
     assert health.depth == 0
+
+
+class Bursts:
+    """A source that gives several at once."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.given = threading.Event()
+        self._sizes = sizes
+
+    def __iter__(self) -> Iterator[int]:
+        return (item for block in self.blocks() for item in block)
+
+    def blocks(self) -> Iterator[list[int]]:
+        at = 0
+        for size in self._sizes:
+            yield list(range(at, at + size))
+            at += size
+        self.given.set()
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(1, 30), max_size=20),
+    st.integers(1, 50),
+    st.sampled_from(["drop_oldest", "drop_newest", "block"]),
+)
+def test_a_source_of_blocks_is_bounded_and_counted_by_the_sample(
+    sizes: list[int], capacity: int, policy: str
+) -> None:
+    live = Live(Bursts(sizes), capacity=capacity, policy=policy)
+    got = list(live)
+    health = live.health()
+    assert got == sorted(set(got))
+    assert health.received == sum(sizes) == len(got) + health.dropped
+    assert health.depth == 0
+    if policy == "block":
+        assert got == list(range(sum(sizes)))
+    else:
+        assert health.most <= capacity
+
+
+@pytest.mark.parametrize(
+    ("policy", "kept"), [("drop_oldest", [9, 10, 11, 12]), ("drop_newest", [0, 1, 2, 3, 4, 5])]
+)
+def test_room_is_made_by_whole_blocks_of_the_oldest_and_parts_of_the_newest(
+    policy: str, kept: list[int]
+) -> None:
+    source = Bursts([5, 4, 4])
+    live = Live(source, capacity=6, policy=policy)
+    live.start()
+    assert source.given.wait(DEADLINE_S)
+    assert list(live) == kept
+    assert live.health().dropped == 13 - len(kept)
 
 
 def test_the_sources_error_comes_after_all_that_it_gave() -> None:

@@ -93,7 +93,7 @@ def test_a_damaged_wav_says_what_is_wrong(tmp_path: Path, content: bytes, messag
     assert "sound.wav" in str(error.value)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 67), st.integers(0, 255)), max_size=8), st.integers(0, 68))
 def test_no_bytes_do_anything_but_play_or_fail(
     tmp_path: Path, changes: list[tuple[int, int]], length: int

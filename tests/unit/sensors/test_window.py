@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ConfigError, SensorError
 from edgeml.manifest import InputSpec, channels
-from edgeml.sensors import Limits, Sample, Window, Windower
+from edgeml.sensors import Block, Limits, Sample, Window, Windower
 
 
 def spec(window: int = 4, stride: int = 4, rate_hz: float | None = 10.0) -> InputSpec:
@@ -226,3 +226,54 @@ def test_a_frame_that_is_not_finite_is_left_out() -> None:
 def test_the_stride_is_never_multiplied_by_less_than_one() -> None:
     with pytest.raises(ConfigError):
         Windower(spec()).widen(0)
+
+
+@given(
+    window=st.integers(1, 9),
+    stride=st.integers(1, 20),
+    cuts=st.lists(st.integers(0, 40), max_size=12),
+    troubles=st.dictionaries(
+        st.integers(0, 200), st.sampled_from(["nan", "gap", "back", "out"]), max_size=4
+    ),
+)
+def test_a_block_gives_the_windows_that_its_samples_would(
+    window: int, stride: int, cuts: list[int], troubles: dict[int, str]
+) -> None:
+    limits = Limits.of(spec().channels, {"x": (-1.0, 1000.0)})
+    one_by_one, at_once = (Windower(spec(window, stride), limits=limits) for _ in range(2))
+    samples: list[Sample] = []
+    time_s = 0.0
+    for i in range(sum(cuts)):
+        trouble = troubles.get(i)
+        time_s += {"gap": 5.0, "back": -5.0}.get(trouble or "", 0.1)
+        x = {"nan": math.nan, "out": 9999.0}.get(trouble or "", float(i))
+        samples.append(Sample(time_s, np.array([x, -i], np.float32)))
+    expected = push_all(one_by_one, samples)
+    found: list[Window] = []
+    at = 0
+    for cut in cuts:
+        part = samples[at : at + cut]
+        times = np.array([s.time_s for s in part])
+        values = np.array([s.values for s in part], np.float32).reshape(-1, 2)
+        found += at_once.push_block(Block(times, values))
+        at += cut
+    assert [(w.start_s, w.end_s, w.new) for w in found] == [
+        (w.start_s, w.end_s, w.new) for w in expected
+    ]
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+    assert at_once.stats == one_by_one.stats
+
+
+def test_a_block_of_other_channels_is_refused() -> None:
+    with pytest.raises(SensorError, match="channels are not the model's"):
+        Windower(spec()).push_block(Block(np.zeros(2), np.zeros((2, 3), np.float32)))
+
+
+def test_a_block_is_a_sequence_of_samples() -> None:
+    block = Block(np.array([1.0, 2.0, 3.0]), np.arange(6, dtype=np.float32).reshape(3, 2))
+    assert len(block) == 3
+    assert [s.time_s for s in block] == [1.0, 2.0, 3.0]
+    assert isinstance(block[1].time_s, float)
+    np.testing.assert_array_equal(block[-1].values, [4, 5])
+    assert [s.time_s for s in block[1:]] == [2.0, 3.0]
