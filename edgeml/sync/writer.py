@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from edgeml.clock import Clock
 from edgeml.errors import OutboxError
@@ -30,9 +30,8 @@ _LET_GO_DELAY_S: Final = 0.5
 _EVICTED_SHARE: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class PendingResult:
-    """A result that has no number yet."""
+class PendingResult(NamedTuple):
+    """A result that has no number yet; a named tuple, because one is made for every window."""
 
     result: Result
     window: int | None
