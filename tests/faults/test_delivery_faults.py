@@ -66,6 +66,14 @@ class Plant:
             stderr=self.log,
         )  # fmt: skip
 
+    def wait_for_results(self) -> None:
+        """Before anything is killed every device has something to lose."""
+        deadline_s = time.monotonic() + DRAIN_S
+        journals = [self.home / f"{device}.journal" for device in DEVICES]
+        while not all(journal.exists() and journal.stat().st_size for journal in journals):
+            assert time.monotonic() < deadline_s, "a device does not come up"
+            time.sleep(0.05)
+
     def fault(self) -> None:
         """Do one of the things that happen."""
         kind = self.rng.choice(FAULTS)
@@ -122,6 +130,7 @@ def test_everything_durable_arrives_exactly_once(seed: int, tmp_path: Path) -> N
     print(f"seed {seed}: EDGEML_FAULT_SEED={seed} EDGEML_FAULT_RUNS=1 makes this run again")
     plant = Plant(tmp_path, seed)
     try:
+        plant.wait_for_results()
         end_s = time.monotonic() + CHAOS_S
         while time.monotonic() < end_s:
             time.sleep(plant.rng.uniform(0.05, 0.5))

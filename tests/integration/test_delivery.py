@@ -1,6 +1,7 @@
 """Results arrive exactly once, whoever of the three dies: real broker, real store, real threads."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,3 +166,55 @@ def test_without_a_broker_put_still_stores(tmp_path: Path) -> None:
         assert delivery.flush(DEADLINE_S)
         health = delivery.health()
         assert (health.waiting_rows, health.connected) == (50, False)
+
+
+def test_two_ingests_share_the_load_and_the_store(broker: LocalBroker, tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    with (
+        an_ingest(broker, store) as one,
+        an_ingest(broker, store) as two,
+        Delivery("pump-7", settings(broker, tmp_path)) as delivery,
+    ):
+        for n in range(300):
+            delivery.put(a_result(n), window_index=n)
+            if n % 30 == 29:
+                assert delivery.wait_delivered(DEADLINE_S)
+        mqtt5 = delivery.health().mqtt5
+    assert windows(store) == list(range(300))
+    assert one.tally.rows + two.tally.rows == 300
+    if mqtt5:
+        assert one.tally.duplicates + two.tally.duplicates == 0
+
+
+OVER_WEBSOCKETS = """
+import asyncio, sys
+from amqtt.broker import Broker
+
+async def main():
+    broker = Broker({
+        "listeners": {"default": {"type": "ws", "bind": f"127.0.0.1:{sys.argv[1]}"}},
+        "plugins": {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}},
+    }, loop=asyncio.get_running_loop())
+    await broker.start()
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def test_websockets_carry_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("amqtt")
+    # A format string is filled in with the port, so its own braces are doubled.
+    script = OVER_WEBSOCKETS.replace("{", "{{").replace("}", "}}")
+    kind = BrokerKind("websockets", (sys.executable, "-c", script, "{port}"))
+    with LocalBroker(kind) as broker:
+        over_websocket = Mqtt(
+            f"ws://127.0.0.1:{broker.port}",
+            outbox=tmp_path / "outbox.db",
+            ack="broker",
+            reconnect_min_s=0.1,
+        )
+        with Delivery("pump-7", over_websocket) as delivery:
+            for n in range(100):
+                delivery.put(a_result(n))
+            assert delivery.wait_delivered(DEADLINE_S)
