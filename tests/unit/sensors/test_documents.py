@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from edgeml.sensors import IioBuffered, IioPolled, SerialLines, camera, fakes
+from edgeml.sensors import IioBuffered, IioPolled, SerialLines, camera
 from edgeml.sensors.fake_board import FakeBoard
 from edgeml.sensors.fake_iio import FakeIio
 from edgeml.sensors.fakes import (
@@ -49,7 +49,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBoard
     monkeypatch.setitem(sys.modules, "smbus2", smbus2)
     monkeypatch.setitem(sys.modules, "sounddevice", card)
     monkeypatch.setattr(camera, "OpenCvCapture", FakeCamera(frames))
-    monkeypatch.setattr(fakes, "FakeSubscriber", lambda: line)
+    with contextlib.suppress(ImportError):  # without paho the snippet is skipped
+        monkeypatch.setattr("edgeml.sync.subscription.Subscriptions", lambda *_: line)
     for driver in (IioPolled, IioBuffered):
         defaults = dict(driver.__init__.__kwdefaults__ or {})
         ours = {"devices": tree.devices, "nodes": tree.nodes}
@@ -94,8 +95,8 @@ def printer(printed: list[str]) -> Callable[..., None]:
 def needs(text: str) -> None:
     if "SerialLines" in text:
         pytest.importorskip("serial", reason="pyserial is not installed")
-    if "Device" in text:
-        pytest.importorskip("paho", reason="a device needs paho-mqtt")
+    if "Device" in text or "Subscriptions" in text:
+        pytest.importorskip("paho", reason="it needs paho-mqtt")
 
 
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
