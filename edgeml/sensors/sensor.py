@@ -171,6 +171,8 @@ class Sensor:
             while not self._stop.is_set():
                 if (self._open or self._try_open()) and (samples := self._read().samples):
                     yield samples
+                    # While the reader was busy nobody listened: that was no silence.
+                    self._good_s = self._clock.monotonic_s()
         finally:
             self._close()
             if self._state is not SourceState.FAILED:
@@ -220,7 +222,7 @@ class Sensor:
             self._last_fault = batch.complaint
         now_s = self._clock.monotonic_s()
         period_s = self._driver.period_s
-        if batch.samples or period_s is None:
+        if batch.samples or batch.lost or period_s is None:
             self._good_s = now_s
             self._failures = 0
             self._state = SourceState.RUNNING

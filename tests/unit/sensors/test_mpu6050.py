@@ -35,8 +35,8 @@ def test_gravity_is_read_as_gravity_in_every_range() -> None:
 
 @pytest.mark.parametrize("gyro_range_dps", mpu6050.GYRO_RANGES_DPS)
 @given(
-    rotation=st.tuples(*[st.floats(-4.0, 4.0)] * 3),
-    acceleration=st.tuples(*[st.floats(-19, 19)] * 3),
+    rotation=st.tuples(*[st.floats(-4.0, 4.0, allow_subnormal=False)] * 3),
+    acceleration=st.tuples(*[st.floats(-19, 19, allow_subnormal=False)] * 3),
 )
 def test_what_the_chip_measures_is_what_the_driver_gives(
     gyro_range_dps: int,

@@ -87,6 +87,21 @@ def test_a_slow_sensor_may_be_silent_for_three_of_its_periods() -> None:
     assert sensor.health().faults == 0
 
 
+def test_a_reader_that_takes_its_time_does_not_make_the_sensor_silent() -> None:
+    clock = ManualClock()
+    overflow = Batch((), lost=1, complaint="its FIFO overflowed")
+    driver = FakeDriver([sample(1), overflow, sample(2), UNPLUGGED, sample(3)], clock)
+    sensor = Sensor(driver, clock=clock)
+    got = []
+    for item in sensor:
+        got.append(item)
+        clock.advance(1000)
+        if len(got) == 3:
+            break
+    assert values(got) == [1, 2, 3]
+    assert (sensor.health().faults, sensor.health().lost) == (1, 1)
+
+
 def test_silence_means_nothing_where_a_sensor_speaks_only_when_it_likes() -> None:
     clock = ManualClock()
     driver = FakeDriver([*[None] * 5000, sample(7)], clock, period_s=None)
