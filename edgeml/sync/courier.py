@@ -16,6 +16,7 @@ from edgeml.errors import LinkError, OutboxError, ProtocolError
 from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
 from edgeml.sync.batches import encode_batch
+from edgeml.sync.budget import Budget
 from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.messages import Ack, State, encode_latest
@@ -78,6 +79,8 @@ class Courier:
         self._split_ordered = False
         self._again_s: float | None = None
         self._latest_seq = 0
+        self._budget = Budget(settings.allowance, clock.monotonic_s())
+        self._allowed_s: float | None = None
         self._model: ModelRef | None = None
         self.record = LineRecord()
         self._ack_topic = self._topic(topics.ACK)
@@ -96,8 +99,9 @@ class Courier:
     def pump(self, timeout_s: float) -> None:
         """Wait for something to happen, at most so long, and do what follows."""
         deadline_s = self._session.next_deadline_s()
-        if deadline_s is not None:
-            timeout_s = min(timeout_s, max(deadline_s - self._clock.monotonic_s(), 0.0))
+        for due_s in (deadline_s, self._allowed_s):
+            if due_s is not None:
+                timeout_s = min(timeout_s, max(due_s - self._clock.monotonic_s(), 0.0))
         for event in self._line.step(timeout_s):
             self._on_line_event(event)
         while self._commits:
@@ -105,6 +109,9 @@ class Courier:
         deadline_s = self._session.next_deadline_s()
         if deadline_s is not None and self._clock.monotonic_s() >= deadline_s:
             self._tell(flow.Tick())
+        if self._allowed_s is not None and self._clock.monotonic_s() >= self._allowed_s:
+            self._allowed_s = None
+            self._tell(flow.Allowed())
         if self._again_s is not None and self._clock.monotonic_s() >= self._again_s:
             self._again_s = None
             if self.record.connected:
@@ -207,7 +214,7 @@ class Courier:
 
     def _carry_out(self, effect: flow.Effect) -> flow.Event | None:
         if isinstance(effect, flow.Read):
-            return self._send(effect)
+            return self._send_if_allowed(effect)
         if isinstance(effect, flow.LetGo):
             self._writer.let_go(effect.acked, effect.mark)
         elif isinstance(effect, flow.Audit):
@@ -233,6 +240,14 @@ class Courier:
             lambda: self._outbox.audit(stored, horizon, "the store lost what it had confirmed")
         )
 
+    def _send_if_allowed(self, read: flow.Read) -> flow.Event | None:
+        now_s = self._clock.monotonic_s()
+        wait_s = self._budget.wait_s(now_s, self._clock.now_s(), urgent=read.of_events)
+        if wait_s > 0:
+            self._allowed_s = now_s + wait_s
+            return flow.Postponed(read)
+        return self._send(read)
+
     def _send(self, read: flow.Read) -> flow.Event | None:
         try:
             entries = self._gather(read)
@@ -252,6 +267,7 @@ class Courier:
         if self._settings.compress:
             payload = compress(payload)
         token = self._publish(Message(self._topic(channel), payload, qos=1))
+        self._budget.spend(len(payload))
         if self._settings.latest and model is not None and entries[-1].last > self._latest_seq:
             self._latest_seq = entries[-1].last
             flat = encode_latest(self._device, model, rows[-1])

@@ -66,6 +66,18 @@ class Nothing:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """A read may not be answered now: the link's allowance is spent, or the hours are quiet."""
+
+    read: "Read"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What was postponed may be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """The broker answered a message; `reached` is False where nobody is subscribed."""
 
@@ -86,7 +98,7 @@ class Tick:
     """Time has passed."""
 
 
-Event = Up | Down | Committed | Sent | Nothing | Answered | Acked | Tick
+Event = Up | Down | Committed | Sent | Nothing | Postponed | Allowed | Answered | Acked | Tick
 
 
 @dataclass(frozen=True, slots=True)

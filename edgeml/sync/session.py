@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final
 
 from edgeml.sync.flow import (
     Acked,
+    Allowed,
     Answered,
     Audit,
     Committed,
@@ -27,6 +28,7 @@ from edgeml.sync.flow import (
     LetGo,
     Nothing,
     Phase,
+    Postponed,
     Read,
     Rotate,
     Sent,
@@ -97,6 +99,8 @@ class Session:
     _cursors: dict[Lane, _Cursor] = field(default_factory=dict)
     _new_turn: bool = True
     _reading: bool = False
+    _hold_results: bool = False
+    _hold_events: bool = False
     _patience_s: float = 0.0
     _probing: bool = False
     _ingests: tuple[str, ...] = ()
@@ -145,6 +149,7 @@ class Session:
         self._patience_s = self.policy.resend_after_s
         self._probing = False
         self._reading = False
+        self._hold_results = self._hold_events = False
         self._ingests = ()
         self._audit_s = None
         self._gaps = False
@@ -190,6 +195,17 @@ class Session:
                 cursor.first = max(cursor.first, event.read.last + 1)
             else:
                 cursor.first, cursor.last = 1, 0
+        return []
+
+    def _postponed(self, event: Postponed, _now_s: float) -> list[Effect]:
+        # Events may go when results may not, never the other way round.
+        self._reading = False
+        self._hold_results = True
+        self._hold_events = event.read.of_events
+        return []
+
+    def _allowed(self, _event: Allowed, _now_s: float) -> list[Effect]:
+        self._hold_results = self._hold_events = False
         return []
 
     def _answered(self, event: Answered, now_s: float) -> list[Effect]:
@@ -290,24 +306,32 @@ class Session:
         return [read]
 
     def _choose(self) -> Read | None:
-        skip = Spans.of(r for f in self._flights for r in f.spans.ranges)
-        for lane in (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN):
-            only = self._again.get(lane)
-            if only:
-                first, last = only.ranges[0][0], only.ranges[-1][1]
-                return Read(lane, first, last, descending=False, skip=skip, only=only)
         self._new_turn = not self._new_turn
         results = [Lane.NEW_RESULTS, Lane.OLD_RESULTS]
-        for lane in (
-            Lane.NEW_EVENTS,
-            Lane.OLD_EVENTS,
-            *(results if self._new_turn else results[::-1]),
-        ):
-            cursor = self._cursors[lane]
-            last = min(cursor.last, self.next_seq - 1)
-            if cursor.first <= last:
-                return Read(lane, cursor.first, last, cursor.descending, skip)
+        lanes = [Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS] * (not self._hold_events)
+        if not self._hold_results:
+            lanes += [Lane.RESULTS_AGAIN, *(results if self._new_turn else results[::-1])]
+        for lane in lanes:
+            read = self._read_of(lane)
+            if read is not None:
+                return read
         return None
+
+    def _read_of(self, lane: Lane) -> Read | None:
+        skip = Spans.of(r for f in self._flights for r in f.spans.ranges)
+        if lane in (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN):
+            only = self._again.get(lane)
+            if not only:
+                return None
+            first, last = only.ranges[0][0], only.ranges[-1][1]
+            return Read(lane, first, last, descending=False, skip=skip, only=only)
+        cursor = self._cursors[lane]
+        last = min(cursor.last, self.next_seq - 1)
+        return (
+            Read(lane, cursor.first, last, cursor.descending, skip)
+            if cursor.first <= last
+            else None
+        )
 
     _TABLE: ClassVar[Mapping[tuple[Phase, type], Callable[[Any, Any, float], list[Effect]]]] = {
         (Phase.OFFLINE, Up): _up,
@@ -317,6 +341,8 @@ class Session:
         (Phase.ONLINE, Committed): _committed,
         (Phase.ONLINE, Sent): _sent,
         (Phase.ONLINE, Nothing): _nothing,
+        (Phase.ONLINE, Postponed): _postponed,
+        (Phase.ONLINE, Allowed): _allowed,
         (Phase.ONLINE, Answered): _answered,
         (Phase.ONLINE, Acked): _acked,
         (Phase.ONLINE, Tick): _tick,

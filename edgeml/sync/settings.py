@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgeml.errors import ConfigError
+from edgeml.sync.budget import Allowance, parse_hours
 from edgeml.sync.connection import Connection, Protocol
 from edgeml.sync.topics import checked_id
 
@@ -58,6 +59,9 @@ class Mqtt:
         health_interval_s: how often the device says how it is.
         latest: also publish each message's newest result, flat and retained, for Home Assistant
             and the like.
+        max_bytes_per_s: for a metered link: so many bytes of messages a second, on average.
+        max_bytes_per_day: so many in each day since the start of the process.
+        quiet_hours: `"22:00-06:00"`, in UTC by the device's clock: results wait, events go.
 
     Raises:
         ConfigError: a value that cannot work, each named.
@@ -92,6 +96,9 @@ class Mqtt:
     memory_rows: int = 50_000
     health_interval_s: float = 30.0
     latest: bool = False
+    max_bytes_per_s: float | None = None
+    max_bytes_per_day: int | None = None
+    quiet_hours: str | None = None
 
     def __post_init__(self) -> None:
         checked_id(self.fleet, "fleet")
@@ -111,7 +118,23 @@ class Mqtt:
             raise ConfigError(
                 f"max_age_s is {self.max_age_s}; it should be above 0, or None for no limit"
             )
-        _ = self.connection
+        for name in ("max_bytes_per_s", "max_bytes_per_day"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(
+                    f"{name} is {value!r}; it should be above 0, or None for no limit"
+                )
+        _ = self.connection, self.allowance
+
+    @property
+    def allowance(self) -> Allowance:
+        """The part of the settings that limits what the link carries.
+
+        Raises:
+            ConfigError: the quiet hours cannot be read.
+        """
+        quiet = (None, None) if self.quiet_hours is None else parse_hours(self.quiet_hours)
+        return Allowance(self.max_bytes_per_s, self.max_bytes_per_day, *quiet)
 
     @property
     def connection(self) -> Connection:

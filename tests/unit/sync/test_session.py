@@ -21,6 +21,7 @@ class Bench:
         self.sent: list[tuple[Lane, Spans]] = []
         self.others: list[flow.Effect] = []
         self.now_s = 0.0
+        self.hold_results = False
 
     def tell(self, event: flow.Event) -> list[flow.Effect]:
         told: list[flow.Event] = [event]
@@ -35,6 +36,8 @@ class Bench:
         return others
 
     def answer(self, read: flow.Read) -> flow.Event:
+        if self.hold_results and not read.of_events:
+            return flow.Postponed(read)
         numbers = [
             n
             for n in range(read.first, min(read.last, self.session.next_seq - 1) + 1)
@@ -228,3 +231,16 @@ def test_an_unknown_answer_means_nothing() -> None:
     bench.tell(flow.Up(100))
     assert bench.tell(flow.Answered(99, reached=True)) == []
     assert bench.session.in_flight == 1
+
+
+def test_while_results_are_held_events_still_go() -> None:
+    bench = Bench(rows=10, window=100)
+    bench.hold_results = True
+    bench.tell(flow.Up(100))
+    assert bench.sent == []
+    bench.events = {11}
+    bench.commit(12)
+    assert bench.ranges() == [(11, 11)]
+    bench.hold_results = False
+    bench.tell(flow.Allowed())
+    assert bench.ranges() == [(11, 11), (1, 10)]
