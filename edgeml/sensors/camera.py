@@ -5,6 +5,7 @@ gives another has its frames scaled.
 """
 
 import contextlib
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, MissingDependencyError, SensorError, nearest
 from edgeml.preprocess import Pipeline
 from edgeml.sensors.driver import NOTHING, Batch
-from edgeml.sensors.images import Size, as_frame, checked_look
+from edgeml.sensors.images import Size, as_frame, checked_colour, checked_size
 from edgeml.sensors.needs import needed
 from edgeml.sensors.pace import Stamp, Ticker, checked_rate
 from edgeml.sensors.sample import Sample
@@ -67,19 +68,19 @@ class Camera:
         self,
         device: int | str = 0,
         *,
-        size: Size,
+        size: Sequence[int],
         rate_hz: float = 5.0,
         colour: str = "rgb",
         backend: str | Opener = "opencv",
         clock: Clock | None = None,
     ) -> None:
-        channels = checked_look(size, colour)
+        channels = checked_colour(colour)
         self.channel_names = ("red", "green", "blue") if channels == 3 else ("grey",)
         self.name = f"camera {device}"
         self.period_s = 1.0 / checked_rate(rate_hz)
         self._rate_hz = rate_hz
         self._device = device
-        self._size = size
+        self._size = checked_size(size)
         self._colour = colour
         self._opener = _opener(backend)
         self._clock: Clock = SystemClock() if clock is None else clock

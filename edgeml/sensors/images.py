@@ -23,18 +23,27 @@ Size = tuple[int, int]
 """Height and width, in pixels."""
 
 
-def checked_look(size: Size | None, colour: str) -> int:
-    """How many channels pictures of this look have.
+def checked_size(size: Sequence[int]) -> Size:
+    """The size, as a pair.
 
     Raises:
-        ConfigError: an unknown colour or an empty size.
+        ConfigError: it is not two positive numbers.
+    """
+    if len(size) != 2 or min(size) < 1:
+        raise ConfigError(f"size={size}: give (height, width) in pixels")
+    return size[0], size[1]
+
+
+def checked_colour(colour: str) -> int:
+    """How many channels pictures of this colour have.
+
+    Raises:
+        ConfigError: there is no such colour.
     """
     if colour not in COLOURS:
         raise ConfigError(
             f"colour={colour!r} is none of {', '.join(COLOURS)}{nearest(colour, COLOURS)}"
         )
-    if size is not None and min(size) < 1:
-        raise ConfigError(f"size={size}: give (height, width) in pixels")
     return 1 if colour == "grey" else 3
 
 
@@ -63,10 +72,12 @@ class ImageFolder:
 
     __slots__ = ("_colour", "_image", "_size", "labels", "paths")
 
-    def __init__(self, folder: Path, *, size: Size | None = None, colour: str = "rgb") -> None:
-        checked_look(size, colour)
+    def __init__(
+        self, folder: Path, *, size: Sequence[int] | None = None, colour: str = "rgb"
+    ) -> None:
+        checked_colour(colour)
         self._image = needed("PIL.Image", "a folder of images")
-        self._size = size
+        self._size = None if size is None else checked_size(size)
         self._colour = colour
         self.paths: Sequence[Path] = sorted(
             path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES

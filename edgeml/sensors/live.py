@@ -143,15 +143,19 @@ class Live(Generic[Item]):
         finally:
             blocks.close()
 
-    def blocks(self) -> Generator[Sequence[Item], None, None]:
+    def blocks(self, idle_s: float | None = None) -> Generator[Sequence[Item], None, None]:
         """The same, as many at once as the source gave at once.
+
+        Args:
+            idle_s: when nothing came for so long, an empty block is given, for a loop
+                that has a watchdog to feed; None waits for as long as it takes.
 
         Raises:
             SensorError: and whatever else the source raised, after all that it gave before.
         """
         self.start()
         try:
-            while (block := self._take()) is not None:
+            while (block := self._take(idle_s)) is not None:
                 yield block
             if self._error is not None:
                 raise self._error
@@ -227,13 +231,12 @@ class Live(Generic[Item]):
                 self._ended = True
                 self._changed.notify_all()
 
-    def _take(self) -> Sequence[Item] | None:
-        """The next block; None at the end."""
+    def _take(self, idle_s: float | None) -> Sequence[Item] | None:
+        """The next block, an empty one when none came in time; None at the end."""
         with self._changed:
-            while not self._queue and not self._ended:
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._queue or self._ended, idle_s)
             if not self._queue:
-                return None
+                return None if self._ended else ()
             block = self._queue.popleft()
             self._depth -= len(block)
             self._delivered += len(block)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import SensorError, nearest
-from edgeml.sensors.images import ImageFolder, Size
+from edgeml.sensors.images import ImageFolder
 from edgeml.sensors.wav import read_wav
 
 TIME_COLUMN: Final = "time_s"
@@ -48,7 +48,7 @@ class Recordings:
 
 
 def read_recordings(
-    path: Path, *, channels: Sequence[str] | None, size: Size | None, colour: str
+    path: Path, *, channels: Sequence[str] | None, size: Sequence[int] | None, colour: str
 ) -> Recordings:
     """Read a file or a folder of images.
 

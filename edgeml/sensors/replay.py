@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, SensorError
-from edgeml.sensors.images import Size
 from edgeml.sensors.recordings import Recordings, as_recordings, read_recordings
 from edgeml.sensors.sample import Sample
 
@@ -57,7 +56,7 @@ class Replay:
         start_s: float | None = None,
         speed: float | None = None,
         repeat: int = 1,
-        size: Size | None = None,
+        size: Sequence[int] | None = None,
         colour: str = "rgb",
         clock: Clock | None = None,
     ) -> None:

@@ -25,6 +25,12 @@ def test_a_frame_is_float_rgb_of_the_size_asked_for() -> None:
     assert camera.channel_names == ("red", "green", "blue")
 
 
+def test_a_size_may_come_from_a_file_as_a_list() -> None:
+    camera = Camera(size=[4, 6], backend=FakeCamera([RED]), clock=ManualClock())
+    camera.open()
+    assert camera.read(0.1).samples[0].values.shape == (4, 6, 3)
+
+
 def test_grey_weighs_the_colours() -> None:
     camera = Camera(size=(4, 6), colour="grey", backend=FakeCamera([RED]), clock=ManualClock())
     camera.open()
@@ -66,8 +72,9 @@ def test_what_no_camera_can_is_refused() -> None:
         Camera(size=(4, 6), backend="open-cv")
     with pytest.raises(ConfigError, match="did you mean 'grey'"):
         Camera(size=(4, 6), colour="gray")
-    with pytest.raises(ConfigError, match="height, width"):
-        Camera(size=(0, 6))
+    for size in ((0, 6), (4,), (4, 6, 3)):
+        with pytest.raises(ConfigError, match="height, width"):
+            Camera(size=size)
     with pytest.raises(ConfigError, match="positive"):
         Camera(size=(4, 6), rate_hz=0)
 

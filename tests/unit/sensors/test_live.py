@@ -181,6 +181,21 @@ def test_close_before_it_began_and_twice_is_harmless() -> None:
     assert list(live) == []
 
 
+def test_a_queue_that_stays_empty_gives_empty_blocks_to_whoever_asks() -> None:
+    speak = threading.Event()
+
+    class Quiet:
+        def __iter__(self) -> Iterator[int]:
+            speak.wait(DEADLINE_S)
+            yield 7
+
+    live = Live(Quiet(), capacity=2)
+    blocks = live.blocks(idle_s=0.001)
+    assert [len(next(blocks)) for _ in range(3)] == [0, 0, 0]
+    speak.set()
+    assert [item for block in blocks for item in block] == [7]
+
+
 def test_a_sensor_that_gives_up_is_an_error_where_the_queue_is_read() -> None:
     clock = ManualClock()
     driver = FakeDriver([], clock, openings=[OSError("no such device")] * 10_000)
