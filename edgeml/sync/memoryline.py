@@ -13,7 +13,6 @@ from edgeml.errors import LinkError
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
 
 _RECEIVE_MAXIMUM: Final = 8
-_PACKET_BYTES: Final = 64 * 1024
 
 
 @dataclass(slots=True)
@@ -59,6 +58,7 @@ class MemoryLine:
         broker: the broker.
         filters: the filters to hold; `+` matches one level, `$share/GROUP/` is taken off.
         will: the message that the broker publishes when connection number n is cut.
+        packet_bytes: the largest packet that the broker says it accepts.
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class MemoryLine:
         broker: MemoryBroker,
         filters: tuple[str, ...],
         will: Callable[[int], Message | None] = lambda _: None,
+        packet_bytes: int = 64 * 1024,
     ) -> None:
         self._broker = broker
         self._filters = [_without_group(name).split("/") for name in filters]
         self._will = will
+        self._packet_bytes = packet_bytes
         self._inbox: list[LinkEvent] = []
         self._up = False
         self._open = False
@@ -91,7 +93,7 @@ class MemoryLine:
         if self._open and not self._up and self._broker.running:
             self._up = True
             self._connections += 1
-            self._inbox.append(Up(self._connections, True, _RECEIVE_MAXIMUM, _PACKET_BYTES))
+            self._inbox.append(Up(self._connections, True, _RECEIVE_MAXIMUM, self._packet_bytes))
             for topic, payload in self._broker.retained.items():
                 if self.wants(topic):
                     self.deliver(topic, payload, retained=True, qos=1)
