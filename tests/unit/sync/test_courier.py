@@ -151,7 +151,7 @@ def test_a_spent_allowance_waits_for_its_refill(make: MakeDevice) -> None:
 
 
 def test_at_night_events_go_and_results_wait_for_the_morning(make: MakeDevice) -> None:
-    device = make(quiet_hours="23:00-01:00")
+    device = make(quiet_hours="23:00-01:00", ack="broker")
     device.put("a")
     device.report()
     device.pump()
