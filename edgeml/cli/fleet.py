@@ -3,6 +3,7 @@
 edgeml fleet ingest --broker URL --fleet NAME --store PATH   store what devices send, and confirm it
 edgeml fleet status --store PATH                             every device: online, results, gaps
 edgeml fleet export --store PATH -o OUT.csv                  every result as CSV or Parquet
+edgeml fleet prune --store PATH --older-than-days N          delete what is old enough
 edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker for devices that keep apart
 """
 
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import format_table, print_json
+from edgeml.errors import ConfigError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where Mosquitto keeps its memory (%(default)s)",
     )
-    for command in (ingest, status, export, acl):
+    prune = commands.add_parser("prune", help="delete results and events that are old enough")
+    _add_store(prune)
+    prune.add_argument(
+        "--older-than-days", type=float, required=True, metavar="N", help="received before that"
+    )
+    for command in (ingest, status, export, acl, prune):
         command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         "status": _status,
         "export": _export,
         "mosquitto-acl": _mosquitto_acl,
+        "prune": _prune,
     }
     return commands[args.command](args)
 
@@ -175,4 +183,22 @@ def _mosquitto_acl(args: argparse.Namespace) -> int:
         print(f"{conf}\n{acl}")
         if passwords is not None:
             print(f"add each device, its id as its name: mosquitto_passwd {passwords} DEVICE")
+    return 0
+
+
+def _prune(args: argparse.Namespace) -> int:
+    from edgeml.clock import SystemClock
+    from edgeml.fleet.sqlite_store import open_existing
+
+    if not args.older_than_days > 0:
+        raise ConfigError(f"--older-than-days is {args.older_than_days}; it should be above 0")
+    store = open_existing(args.store)
+    try:
+        rows = store.prune(SystemClock().now_s() - args.older_than_days * 86_400)
+    finally:
+        store.close()
+    if args.json:
+        print_json({"deleted": rows})
+    else:
+        print(f"{rows} results and events deleted")
     return 0

@@ -139,6 +139,13 @@ class SQLiteStore:
         with self._translated():
             return [dict(row) for row in self._db.execute(query)]
 
+    def prune(self, before_s: float) -> int:
+        """Delete results and events that were received before a unix time; how many there were."""
+        with self._translated(), self._transaction():
+            results = self._db.execute("DELETE FROM result_rows WHERE received_s < ?", (before_s,))
+            events = self._db.execute("DELETE FROM event_rows WHERE received_s < ?", (before_s,))
+            return results.rowcount + events.rowcount
+
     def _take(self, delivered: Delivered, received_s: float) -> tuple[Progress, int, int]:
         batch = delivered.batch
         outbox_id = self._outbox_id(delivered.device, batch.outbox, received_s)

@@ -151,6 +151,13 @@ class Store(Protocol):
         """Every dead letter: received_s, topic, reason, payload."""
         ...
 
+    def prune(self, before_s: float) -> int:
+        """Delete results and events that were received before a unix time; how many there were.
+
+        What was deleted stays accounted for, so that a late duplicate does not come back.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of the store."""
         ...

@@ -117,6 +117,16 @@ def test_a_store_opened_again_knows_what_it_knew(opener: Opener) -> None:
     assert opener().progress("pump-7", "box") == Progress("pump-7", "box", 2, Spans(((5, 5),)))
 
 
+def test_what_was_pruned_does_not_come_back_as_a_duplicate(store: Store) -> None:
+    take(store, results(1, 2), at_s=100.0)
+    take(store, results(3), gap(4, 5), at_s=200.0)
+    assert store.prune(150.0) == 2
+    assert seqs(store) == [3]
+    assert take(store, results(1, 2, 6), at_s=300.0).mark == 6
+    assert seqs(store) == [3, 6]
+    assert len(store.gaps()) == 1
+
+
 def test_two_ingests_share_a_store(opener: Opener) -> None:
     one, two = opener(), opener()
     take(one, results(1, 3))

@@ -71,6 +71,15 @@ def test_an_export_to_an_unknown_kind_of_file_is_refused(store_path: Path, tmp_p
     assert main(arguments) == ConfigError.exit_code
 
 
+def test_pruning_deletes_what_is_old_and_says_how_much(
+    store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["fleet", "prune", "--store", str(store_path), "--json", "--older-than-days"]
+    assert main([*arguments, "30"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"deleted": 2}
+    assert main([*arguments, "0"]) == ConfigError.exit_code
+
+
 def test_a_store_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     assert main(["fleet", "status", "--store", str(tmp_path / "no.db")]) == StoreError.exit_code
 
