@@ -43,11 +43,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", metavar="NAME", help="what it is made for")
     parser.add_argument("--created", metavar="TIME", help="ISO 8601, UTC; else SOURCE_DATE_EPOCH")
     parser.add_argument("-o", "--out", metavar="OUT.tflite", help="the bundle (SOURCE.tflite)")
+    parser.add_argument(
+        "--limit-s", type=float, default=3600, metavar="S", help="give up after so long (3600)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, write, print."""
+    """Convert in a process of its own: a file that crashes TensorFlow ends only that."""
+    from edgeml_converters.guard import run_guarded
+
+    return run_guarded(vars(args), args.limit_s)
+
+
+def work(args: argparse.Namespace) -> int:
+    """Convert, write, print: what the guarded process does."""
     from edgeml_converters.conversion import convert, step_count
     from edgeml_converters.datafiles import read_labels, read_windows
     from edgeml_converters.spec import read_spec

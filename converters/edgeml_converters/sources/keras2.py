@@ -33,7 +33,8 @@ def load(path: Path, refusal: ConversionError) -> FloatModel:
             tf_keras = import_module("tf_keras")
         except ImportError as exc:
             raise MissingDependencyError(
-                f"{refusal}. It may be of Keras 2, which tf_keras reads: pip install 'edgeml-converters[keras2]'"
+                f"{refusal}. It may be of Keras 2, for which there is: "
+                "pip install 'edgeml-converters[keras2]'"
             ) from exc
         try:
             model = tf_keras.models.load_model(path, compile=False)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.errors import ConversionError
+from edgeml_converters.sources.hdf5_probe import probe
 
 HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+WEIGHTS: Final = "model.weights.h5"
 MAX_UNPACKED_BYTES: Final = 2 << 30
 MAX_RATIO: Final = 200
 SMALL_BYTES: Final = 64 << 20
@@ -22,26 +24,11 @@ MAX_CONFIG_BYTES: Final = 64 << 20
 MAX_SIZE: Final = 1 << 20
 """The largest number in a layer's configuration: units, filters, a vocabulary, an axis."""
 _SIZES: Final = frozenset(
-    [
-        "units",
-        "filters",
-        "output_dim",
-        "input_dim",
-        "kernel_size",
-        "size",
-        "pool_size",
-        "strides",
-        "padding",
-        "cropping",
-        "n",
-        "target_shape",
-        "depth_multiplier",
-        "num_heads",
-        "key_dim",
-        "value_dim",
-        "max_tokens",
-        "num_tokens",
-    ]
+    (
+        *("units", "filters", "output_dim", "input_dim", "depth_multiplier", "num_heads"),
+        *("kernel_size", "pool_size", "size", "strides", "padding", "cropping", "target_shape"),
+        *("key_dim", "value_dim", "max_tokens", "num_tokens", "n"),
+    )
 )
 MAX_ACTIVATION: Final = 1 << 26
 """The most numbers that one input may hold."""
@@ -61,6 +48,12 @@ def check(path: Path) -> None:
         )
     except OSError as exc:
         raise ConversionError(f"{path}: cannot be read ({_short(exc)})") from exc
+    _check_config(path, config)
+    if path.suffix.lower() == ".keras":
+        probe(path, WEIGHTS)
+
+
+def _check_config(path: Path, config: Any) -> None:
     for key, value in _walk(config):
         if key == "class_name" and value == "Lambda":
             raise ConversionError(
@@ -105,18 +98,12 @@ def _zipped_config(path: Path) -> Any:
 def _hdf5_config(path: Path, head: bytes) -> Any:
     if head != HDF5_MAGIC:
         raise ConversionError(f"{path}: not an HDF5 file; is the download complete?")
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            text = file.attrs.get("model_config")
-    except Exception as exc:
-        raise ConversionError(f"{path}: damaged ({_short(exc)}); fetch it again") from exc
+    text = probe(path)
     if text is None:
         raise ConversionError(
             f"{path}: weights without a model; save it whole with model.save('model.keras')"
         )
-    return _parsed(path, text.encode() if isinstance(text, str) else bytes(text))
+    return _parsed(path, text.encode())
 
 
 def _parsed(path: Path, text: bytes) -> Any:

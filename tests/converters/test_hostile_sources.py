@@ -1,0 +1,244 @@
+"""Two hundred damaged or hostile sources: each one line of error, never a crash, hang or file."""
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SEED = 9
+
+# Opens every file it is given, and prints one JSON line for each. One process for all of them:
+# a crash ends it and the test.
+OPENER = """
+import json, sys, time
+from edgeml.errors import EdgeMLError
+from edgeml_converters.sources import open_source
+for path in sys.stdin.read().split("\\n"):
+    started = time.monotonic()
+    try:
+        open_source(path).predict
+        said = "opened"
+    except EdgeMLError as exc:
+        said = f"refused: {exc}"
+    except BaseException as exc:
+        said = f"LEAKED {type(exc).__name__}: {exc}"
+    print(json.dumps([path, said, time.monotonic() - started]), flush=True)
+"""
+
+
+def mutants(content: bytes, count: int, rng: np.random.Generator) -> Iterator[bytes]:
+    """Truncated, with bytes changed, with a stretch of zeros, with a stretch taken out."""
+    size = len(content)
+    for i in range(count):
+        changed = bytearray(content)
+        at = int(rng.integers(0, size))
+        if i % 4 == 0:
+            yield content[:at]
+        elif i % 4 == 1:
+            for place in rng.integers(0, size, 40):
+                changed[place] ^= int(rng.integers(1, 256))
+            yield bytes(changed)
+        elif i % 4 == 2:
+            stretch = min(256, size - at)
+            changed[at : at + stretch] = bytes(stretch)
+            yield bytes(changed)
+        else:
+            del changed[at : at + 64]
+            yield bytes(changed)
+
+
+def keras_archive(config: Any, weights: bytes = b"") -> bytes:
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config if isinstance(config, str) else json.dumps(config))
+        archive.writestr("metadata.json", '{"keras_version": "3.0.0"}')
+        archive.writestr("model.weights.h5", weights)
+    return raw.getvalue()
+
+
+def dense(units: Any, shape: Any) -> dict[str, Any]:
+    return {
+        "module": "keras",
+        "class_name": "Sequential",
+        "config": {
+            "layers": [
+                {"class_name": "InputLayer", "config": {"batch_shape": shape}},
+                {"class_name": "Dense", "config": {"units": units}},
+            ]
+        },
+    }
+
+
+class Exploit:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self._path,))
+
+
+def hostile(folder: Path) -> Iterator[tuple[str, bytes]]:
+    yield "empty.keras", b""
+    yield "empty.h5", b""
+    yield "pickle.keras", pickle.dumps(Exploit(folder / "owned"))
+    yield "pickle.pkl", pickle.dumps(Exploit(folder / "owned"))
+    yield "pickle.joblib", pickle.dumps(Exploit(folder / "owned"))
+    yield "bomb.keras", keras_archive({}, bytes(200 << 20))
+    yield "config.keras", keras_archive("not json")
+    yield "deep.keras", keras_archive("[" * 100_000)
+    yield "huge_units.keras", keras_archive(dense(1 << 40, [None, 8]))
+    yield "huge_input.keras", keras_archive(dense(8, [None, 1 << 20, 1 << 20]))
+    yield "negative.keras", keras_archive(dense(-3, [None, 8]))
+    yield "words.keras", keras_archive(dense("many", [None, 8]))
+    code = {"class_name": "Lambda", "config": {"function": {"class_name": "__lambda__"}}}
+    yield "lambda.keras", keras_archive({"class_name": "Sequential", "config": {"layers": [code]}})
+    yield (
+        "module.keras",
+        keras_archive(
+            {"module": "os", "class_name": "system", "config": f"touch {folder / 'owned'}"}
+        ),
+    )
+    yield "wrong.h5", zipfile_of_nothing()
+    yield "elf.keras", b"\x7fELF" + bytes(1000)
+    yield "text.h5", b"weights, honestly" * 50
+    yield "model.onnx", b"\x08\x07"
+    yield "noise.h5", b"\x89HDF\r\n\x1a\n" + np.random.default_rng(1).bytes(5000)
+
+
+def zipfile_of_nothing() -> bytes:
+    raw = io.BytesIO()
+    zipfile.ZipFile(raw, "w").close()
+    return raw.getvalue()
+
+
+@pytest.fixture(scope="module")
+def outcomes(saved: Path, model: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What opening said to each source, by its name."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(SEED)
+    model.save(folder / "whole.h5")
+    model.export(folder / "graph", verbose=False)
+    sources = [("whole.keras", saved.read_bytes()), *hostile(folder)]
+    originals = {
+        "mutant{}.keras": saved.read_bytes(),
+        "mutant{}.h5": (folder / "whole.h5").read_bytes(),
+    }
+    for name, content in originals.items():
+        sources += [(name.format(i), bad) for i, bad in enumerate(mutants(content, 40, rng))]
+    paths = [str(folder / "whole.h5")]
+    for name, content in sources:
+        (folder / name).write_bytes(content)
+        paths.append(str(folder / name))
+    graph = (folder / "graph" / "saved_model.pb").read_bytes()
+    for i, bad in enumerate(mutants(graph, 110, rng)):
+        place = folder / f"graph{i}"
+        place.mkdir()
+        (place / "saved_model.pb").write_bytes(bad)
+        paths.append(str(place))
+    lambda_h5(folder / "lambda.h5")
+    paths.append(str(folder / "lambda.h5"))
+    done = subprocess.run(
+        [sys.executable, "-c", OPENER],
+        input="\n".join(paths),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == len(paths)
+    assert not (folder / "owned").exists(), "a source executed code"
+    assert max(seconds for _, _, seconds in rows[1:]) < 30
+    return {Path(path).name: said for path, said, _ in rows}
+
+
+def lambda_h5(path: Path) -> None:
+    config = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda"}]}}
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def test_the_files_that_were_left_whole_open(outcomes: dict[str, str]) -> None:
+    assert outcomes["whole.h5"] == "opened"
+    assert outcomes["whole.keras"] == "opened"
+
+
+def test_two_hundred_damaged_sources_are_refused_in_one_line_or_were_harmlessly_changed(
+    outcomes: dict[str, str],
+) -> None:
+    assert len(outcomes) >= 200
+    leaked = {name: said for name, said in outcomes.items() if said.startswith("LEAKED")}
+    assert not leaked
+    refused = [said for said in outcomes.values() if said.startswith("refused")]
+    assert all("\n" not in said for said in refused)
+    # A change in a weight, or in bytes that nobody reads, leaves a model that opens.
+    assert len(refused) >= len(outcomes) / 2
+
+
+def test_every_hostile_source_is_refused(outcomes: dict[str, str], tmp_path: Path) -> None:
+    opened = [name for name, _ in hostile(tmp_path) if outcomes[name] == "opened"]
+    assert not opened
+    assert "unpack to" in outcomes["bomb.keras"]
+    assert "Lambda" in outcomes["lambda.keras"]
+    assert "Lambda" in outcomes["lambda.h5"]
+    assert "units = 1099511627776" in outcomes["huge_units.keras"]
+
+
+def test_a_source_that_ends_its_process_is_an_error_of_the_caller_and_leaves_no_file(
+    saved: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    """The worker is ended while it works, as a crash in native code would."""
+    np.save(tmp_path / "train.npy", np.zeros((4, 20, 2), np.float32))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'edgeml_converters.guard' in sys.orig_argv:\n"
+        "    import edgeml_converters.datafiles as d\n"
+        "    d.read_windows = lambda *_: os.abort()\n"
+    )
+    program = f"""
+import sys
+import os
+os.environ["PYTHONPATH"] = {str(tmp_path)!r} + os.pathsep + os.environ.get("PYTHONPATH", "")
+from edgeml.cli.main import main
+sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "train.npy")!r},
+               "--spec", {str(spec_file)!r}, "-o", {str(tmp_path / "out.tflite")!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 23, done.stderr
+    assert "SIGABRT" in done.stderr
+    assert not (tmp_path / "out.tflite").exists()
+
+
+def test_a_conversion_that_takes_too_long_is_ended(
+    saved: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "train.npy", np.zeros((4, 20, 2), np.float32))
+    program = f"""
+import sys
+from edgeml.cli.main import main
+sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "train.npy")!r},
+               "--spec", {str(spec_file)!r}, "-o", {str(tmp_path / "out.tflite")!r},
+               "--limit-s", "0.05"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 23, done.stderr
+    assert "longer than 0.05 s" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["train.npy"]
