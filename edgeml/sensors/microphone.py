@@ -102,8 +102,7 @@ class Microphone:
             self._waiting.clear()
             self._lost = 0
         if lost:
-            # What comes after a loss is at a time of its own.
-            self._times = BlockStamp(self._rate_hz, self._stamp)
+            self._times.restart()
         if not blocks:
             if self._stream is None or not self._stream.active:
                 raise SensorError(f"{self.name}: stopped; was it unplugged?")

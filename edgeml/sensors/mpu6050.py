@@ -199,7 +199,7 @@ class Mpu6050:
     def _restart_fifo(self, bus: Bus) -> None:
         bus.write_byte_data(self._address, USER_CTRL, USER_FIFO_RESET)
         bus.write_byte_data(self._address, USER_CTRL, USER_FIFO_EN)
-        self._times = BlockStamp(self.rate_hz, self._stamp)
+        self._times.restart()
 
     def _waiting(self, bus: Bus) -> int:
         high, low = bus.read_i2c_block_data(self._address, FIFO_COUNT_H, 2)

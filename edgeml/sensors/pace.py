@@ -25,6 +25,10 @@ _BANDWIDTH: Final = 0.1
 _GAIN: Final = math.sqrt(2.0) * _BANDWIDTH
 _DRIFT_GAIN: Final = _BANDWIDTH**2
 _MOST_DRIFT: Final = 0.2
+"""How far a period is learnt from the nominal one, and bent from the learnt one: together they
+stay below the one and a half periods that the windower takes for a gap."""
+
+_LEAST: Final = 0.01
 
 
 def checked_rate(rate_hz: float, name: str = "rate_hz") -> float:
@@ -93,7 +97,7 @@ class BlockStamp:
         stamp: the time of arrival.
     """
 
-    __slots__ = ("_end_s", "_nominal_s", "_period_s", "_stamp", "_steps")
+    __slots__ = ("_broken", "_end_s", "_nominal_s", "_period_s", "_stamp", "_steps")
 
     def __init__(self, rate_hz: float, stamp: Stamp) -> None:
         self._nominal_s = 1.0 / rate_hz
@@ -101,6 +105,7 @@ class BlockStamp:
         self._stamp = stamp
         self._steps = stamp.steps
         self._end_s: float | None = None
+        self._broken = False
 
     @property
     def rate_hz(self) -> float:
@@ -110,30 +115,39 @@ class BlockStamp:
     def times_s(self, count: int) -> npt.NDArray[np.float64]:
         """Unix times (count,) of the samples of a block that has just arrived, rising.
 
-        They go on where the last block ended. When more than `STEP_S` is missing they
-        start afresh from now, and when the wall clock was set: only then may they go back.
+        They go on where the last block ended, without a gap however late it was,
+        unless more than `STEP_S` is missing or `restart` said that something is.
+        Only when the wall clock was set may they go back.
         """
         arrival_s = self._stamp.now_s()
         if self._stamp.steps != self._steps:
             self._steps = self._stamp.steps
             self._end_s = None
-        last_s = self._end_s
-        end_s = arrival_s if last_s is None else self._next_end_s(last_s, arrival_s, count)
-        begin_s = end_s - count * self._period_s
-        if last_s is not None:
-            begin_s = max(begin_s, last_s)
+        begin_s, end_s = self._span_s(arrival_s, count)
         self._end_s = end_s
         return begin_s + (end_s - begin_s) * np.arange(1, count + 1) / count
 
-    def _next_end_s(self, last_s: float, arrival_s: float, count: int) -> float:
-        expected_s = last_s + count * self._period_s
-        error_s = arrival_s - expected_s
-        # A sensor that gives more than its rate is squeezed, but time still rises.
-        least_s = last_s + count * self._nominal_s / 2
-        if abs(error_s) > STEP_S:
-            return max(arrival_s, least_s)
+    def restart(self) -> None:
+        """Something is missing before the next block: its times are those of its arrival."""
+        self._broken = True
+
+    def _span_s(self, arrival_s: float, count: int) -> tuple[float, float]:
+        """The end of the sample before the block, and the end of the block."""
+        last_s, span_s = self._end_s, count * self._period_s
+        if last_s is None:
+            self._broken = False
+            return arrival_s - span_s, arrival_s
+        error_s = arrival_s - (last_s + span_s)
+        if self._broken or error_s > STEP_S:
+            self._broken = False
+            end_s = max(arrival_s, last_s + _LEAST * span_s)
+            return max(end_s - span_s, last_s), end_s
+        if error_s < -STEP_S:
+            # A sensor that gives more than its rate is squeezed, but time still rises.
+            return last_s, max(arrival_s, last_s + _LEAST * span_s)
         period_s = self._period_s + _DRIFT_GAIN * error_s / count
         self._period_s = min(
             max(period_s, self._nominal_s * (1 - _MOST_DRIFT)), self._nominal_s * (1 + _MOST_DRIFT)
         )
-        return max(expected_s + _GAIN * error_s, least_s)
+        most_s = _MOST_DRIFT * span_s
+        return last_s, last_s + span_s + min(max(_GAIN * error_s, -most_s), most_s)

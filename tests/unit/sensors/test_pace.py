@@ -64,6 +64,29 @@ def test_the_jitter_of_arrival_is_smoothed_away() -> None:
     assert np.abs(np.diff(arrivals[100:]) - 0.1).max() > 0.015
 
 
+@given(st.lists(st.floats(0.0, 0.2, allow_subnormal=False), min_size=1, max_size=100))
+def test_a_block_that_is_late_is_no_gap(late_s: list[float]) -> None:
+    clock = ManualClock()
+    stamp = BlockStamp(1000.0, Stamp(clock))
+    times = []
+    for i, late in enumerate(late_s):
+        clock.advance(max(0.02 * (i + 1) + late - clock.monotonic_s(), 0.0))
+        times += list(stamp.times_s(20))
+    assert (np.diff(times) < 0.0015).all()
+
+
+def test_what_is_known_to_be_missing_is_a_gap_however_short() -> None:
+    clock = ManualClock(now_s=0.0)
+    stamp = BlockStamp(1000.0, Stamp(clock))
+    clock.advance(0.02)
+    before = stamp.times_s(20)
+    clock.advance(0.12)
+    stamp.restart()
+    after = stamp.times_s(20)
+    assert after[0] - before[-1] == pytest.approx(0.101)
+    assert after[-1] == pytest.approx(0.14)
+
+
 def test_a_stretch_that_is_missing_shows_as_a_gap() -> None:
     clock = ManualClock(now_s=0.0)
     stamp = BlockStamp(100.0, Stamp(clock))
