@@ -12,6 +12,7 @@ DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml
 CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
 FAULT_RUNS ?= 200
 ARM_ARGS ?=
+PYTHONS ?=
 
 .PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto clean
 .DELETE_ON_ERROR:
@@ -60,7 +61,7 @@ arm: setup mosquitto
 	$(PY) tests/arm/lab.py suite armhf $(ARM_ARGS)
 
 pythons: setup mosquitto
-	$(PY) tests/packaging/pythons.py
+	$(PY) tests/packaging/pythons.py $(PYTHONS)
 
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults

@@ -99,6 +99,7 @@ class Device:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._latency = Latency()
         self._health_due_s = 0.0
+        self._closed = False
         self._reactions: list[_Reaction] = []
         self._delivery: Delivery | None = None
         self._lanes: list[Lane] = []
@@ -174,7 +175,10 @@ class Device:
         Raises:
             SensorError: the source fails, or its channels are not the model's.
             InputError: a window does not fit a model.
+            ConfigError: the device is closed.
         """
+        if self._closed:
+            raise ConfigError(f"device {self.device_id} is closed; make another")
         for lane in self._lanes:
             _check_channels(source, lane.model)
             lane.restart()
@@ -210,6 +214,7 @@ class Device:
 
         What is not delivered by then stays in the outbox and goes out the next time.
         """
+        self._closed = True
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.close(timeout_s)

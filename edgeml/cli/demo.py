@@ -10,11 +10,13 @@ It takes Mosquitto where there is one, else the embedded broker of
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
 
 from edgeml.cli.output import format_table, print_json
+from edgeml.errors import ConfigError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,12 @@ def run(args: argparse.Namespace) -> int:
     def say(step: str) -> None:
         print(f"  · {step}", file=sys.stderr, flush=True)
 
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt  # so that the processes of the demonstration end with it
+
+    signal.signal(signal.SIGTERM, end)
+    if args.report is not None:
+        _claim(args.report)
     with shipped_files() as (bundle, recordings), tempfile.TemporaryDirectory() as folder:
         plan = Plan(
             bundle=args.bundle or bundle,
@@ -75,3 +83,11 @@ def run(args: argparse.Namespace) -> int:
         if args.report is not None:
             print(f"\nThe report: {args.report}")
     return 0 if count.complete else 1
+
+
+def _claim(report: Path) -> None:
+    """Find out before the run, not after it, that the report cannot be written."""
+    try:
+        report.touch()
+    except OSError as exc:
+        raise ConfigError(f"{report}: cannot be written ({exc.strerror or exc})") from exc

@@ -22,15 +22,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--state",
         metavar="DIR",
         type=Path,
-        default=Path.cwd(),
-        help="the folder that will hold the outbox (default: this one)",
+        help="the folder that will hold the outbox (default: where edgeml keeps its state)",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine, print, and say by the exit status whether all is well."""
-    findings = examine(broker=args.broker, state_folder=args.state)
+    from edgeml.sync.settings import state_directory
+
+    findings = examine(broker=args.broker, state_folder=args.state or state_directory())
     broken = any(finding.level is Level.BROKEN for finding in findings)
     if args.json:
         print_json(

@@ -12,6 +12,9 @@ import sys
 from pathlib import Path
 
 from edgeml.cli.output import print_json
+from edgeml.daemon.config import SECRET_KEYS, DaemonConfig, read_config
+from edgeml.daemon.sources import GROUPS
+from edgeml.daemon.unit import unit_text
 from edgeml.errors import ConfigError
 
 UNITS = Path("/etc/systemd/system")
@@ -29,10 +32,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check the configuration, then write the unit."""
-    from edgeml.daemon.config import read_config
-    from edgeml.daemon.sources import GROUPS
-    from edgeml.daemon.unit import unit_text
-
     config = read_config(args.config)
     groups = GROUPS.get(config.source.driver)
     text = unit_text(
@@ -40,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
         str(Path(sys.executable).with_name("edgeml")),
         args.config.absolute(),
         () if groups is None else (groups,),
+        _secrets(config),
     )
     if args.show:
         print(text, end="")
@@ -55,3 +55,11 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{unit} is written. Start it with: {start}")
     return 0
+
+
+def _secrets(config: DaemonConfig) -> dict[str, str]:
+    """The files that systemd must hand to a service that cannot read them itself."""
+    if config.mqtt is None:
+        return {}
+    found = {key: getattr(config.mqtt, key) for key in SECRET_KEYS}
+    return {key: str(path) for key, path in found.items() if path is not None}

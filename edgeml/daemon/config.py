@@ -30,7 +30,10 @@ from edgeml.tomlread import read_toml
 REPLAY: Final = "replay"
 """The driver whose source is a file."""
 
-_PATH_KEYS: Final = ("outbox", "password_file", "ca_file", "cert_file", "key_file")
+SECRET_KEYS: Final = ("password_file", "ca_file", "cert_file", "key_file")
+"""Files that a service of least rights cannot open: systemd hands them over by these names."""
+
+_PATH_KEYS: Final = ("outbox", *SECRET_KEYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,25 @@ def read_config(path: str | os.PathLike[str]) -> DaemonConfig:
     """
     where = os.fspath(path)
     try:
-        return parse_config(read_toml(path), Path(path).absolute().parent)
+        credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+        return parse_config(
+            read_toml(path),
+            Path(path).absolute().parent,
+            Path(credentials) if credentials else None,
+        )
     except ConfigError as exc:
         raise exc if str(exc).startswith(where) else ConfigError(f"{where}: {exc}") from exc
 
 
-def parse_config(raw: Mapping[str, Any], folder: Path) -> DaemonConfig:
+def parse_config(
+    raw: Mapping[str, Any], folder: Path, credentials: Path | None = None
+) -> DaemonConfig:
     """Make a configuration of parsed TOML.
 
     Args:
         raw: the file's table.
         folder: what relative paths are relative to.
+        credentials: where systemd put the secrets that the unit names, by their keys.
 
     Raises:
         ConfigError: a key or a value is wrong.
@@ -92,7 +103,7 @@ def parse_config(raw: Mapping[str, Any], folder: Path) -> DaemonConfig:
         model=folder / device.text("model"),
         on_nan=device.text("on_nan", default="restart"),
         source=_source(source, folder),
-        mqtt=None if mqtt is None else _mqtt(mqtt, folder),
+        mqtt=None if mqtt is None else _mqtt(mqtt, folder, credentials),
     )
     device.finish()
     return config
@@ -106,7 +117,7 @@ def _source(section: Fields, folder: Path) -> SourceConfig:
     return SourceConfig(driver, options)
 
 
-def _mqtt(section: Fields, folder: Path) -> Mqtt:
+def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:
     known = [field.name for field in fields(Mqtt)]
     for key in section.raw:
         if key == "password":
@@ -121,6 +132,10 @@ def _mqtt(section: Fields, folder: Path) -> Mqtt:
         key: str(folder / value) if key in _PATH_KEYS and isinstance(value, str) else value
         for key, value in section.raw.items()
     }
+    if credentials is not None:
+        for key in SECRET_KEYS:
+            if key in options and (credentials / key).exists():
+                options[key] = str(credentials / key)
     try:
         return Mqtt(**options)
     except TypeError as exc:

@@ -3,8 +3,9 @@
 The watchdog is fed by the inference loop itself, between two samples, so that
 a loop that hangs is a service that systemd starts again. SIGTERM ends the
 source and gives the queue a few seconds to drain; what remains waits in the
-outbox. SIGHUP reads the configuration again; a wrong one is reported and the
-old one stays in force.
+outbox. SIGHUP reads the configuration again and makes ready all that it names
+while the device goes on; whatever is wrong with it is reported, and the device
+goes on as before.
 """
 
 import logging
@@ -12,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -58,7 +60,8 @@ class Service:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._notifier = Notifier(os.environ, self._clock) if notifier is None else notifier
         self._stop = threading.Event()
-        self._reload = threading.Event()
+        self._preparing = threading.Lock()
+        self._following: _Prepared | None = None
         self._source: Iterable[Sample] | None = None
 
     def handle_signals(self) -> None:
@@ -73,9 +76,11 @@ class Service:
         self._end_source()
 
     def reload(self) -> None:
-        """Read the configuration again and go on with it; from any thread."""
-        self._reload.set()
-        self._end_source()
+        """Read the configuration again and go on with it; from any thread.
+
+        Returns at once: a model may take seconds to load and to test.
+        """
+        threading.Thread(target=self._prepare_following, name="edgeml-reload", daemon=True).start()
 
     def run(self) -> None:
         """Run until stopped, or until the source ends.
@@ -85,20 +90,19 @@ class Service:
             BundleError: the model fails its own self-test here.
             EdgeMLError: what a device may raise.
         """
-        config = read_config(self._path)
-        while True:
-            self._run_device(config)
-            if self._stop.is_set() or not self._reload.is_set():
-                break
-            self._reload.clear()
-            self._notifier.reloading()
-            config = self._read_again(config)
+        prepared: _Prepared | None = _Prepared.of(read_config(self._path))
+        while prepared is not None:
+            self._serve(prepared)
+            prepared, self._following = self._following, None
+            if prepared is not None and self._stop.is_set():
+                prepared.model.close()
+                prepared = None
         self._notifier.stopping("ended")
 
-    def _run_device(self, config: DaemonConfig) -> None:
-        source = open_source(config.source)
+    def _serve(self, prepared: "_Prepared") -> None:
+        config, model = prepared.config, prepared.model
         with (
-            _tested_model(config.model) as model,
+            model,
             Device(
                 config.device_id,
                 model=model,
@@ -107,13 +111,15 @@ class Service:
                 clock=self._clock,
             ) as device,
         ):
-            self._source = source
-            self._notifier.ready(f"{model.ref.name} version {model.ref.version}")
-            log.info("%s runs %s version %d", config.device_id, model.ref.name, model.ref.version)
-            for result in device.run(self._watched(source)):
-                self._on_result(result)
+            self._source = prepared.source
+            self._notifier.ready(prepared.status)
+            log.info("%s runs %s", config.device_id, prepared.status)
+            # A signal may have come before there was a source to end.
+            if not self._ending():
+                for result in device.run(self._watched(prepared.source)):
+                    self._on_result(result)
             self._source = None
-            if not self._reload.is_set():
+            if self._following is None:
                 self._notifier.stopping("delivering what is left")
                 device.wait_delivered(DRAIN_S)
             device.close(CLOSE_S)
@@ -122,15 +128,25 @@ class Service:
         for sample in source:
             self._notifier.alive()
             yield sample
-            if self._stop.is_set() or self._reload.is_set():
+            if self._ending():
                 return
 
-    def _read_again(self, config: DaemonConfig) -> DaemonConfig:
-        try:
-            return read_config(self._path)
-        except EdgeMLError as exc:
-            log.error("%s; the configuration of before stays in force", exc)  # noqa: TRY400
-            return config
+    def _ending(self) -> bool:
+        return self._stop.is_set() or self._following is not None
+
+    def _prepare_following(self) -> None:
+        with self._preparing:
+            self._notifier.reloading()
+            try:
+                prepared = _Prepared.of(read_config(self._path))
+            except EdgeMLError as exc:
+                log.error("%s; the device goes on as before", exc)  # noqa: TRY400
+                self._notifier.ready("as before: the new configuration is wrong")
+                return
+            replaced, self._following = self._following, prepared
+            if replaced is not None:
+                replaced.model.close()
+        self._end_source()
 
     def _end_source(self) -> None:
         end = getattr(self._source, "stop", None)
@@ -142,6 +158,24 @@ class Service:
 
     def _on_reload(self, _number: int, _frame: FrameType | None) -> None:
         self.reload()
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A configuration with everything that can be wrong about it already tried."""
+
+    config: DaemonConfig
+    source: Iterable[Sample]
+    model: Model
+
+    @classmethod
+    def of(cls, config: DaemonConfig) -> "_Prepared":
+        source = open_source(config.source)
+        return cls(config, source, _tested_model(config.model))
+
+    @property
+    def status(self) -> str:
+        return f"{self.model.ref.name} version {self.model.ref.version}"
 
 
 def _tested_model(path: Path) -> Model:

@@ -1,7 +1,9 @@
 """Writes the systemd unit of a device: least rights, its own state folder, a watchdog."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Final
 
 WATCHDOG_S: Final = 60
@@ -26,7 +28,7 @@ KillSignal=SIGTERM
 
 DynamicUser=yes
 StateDirectory=edgeml
-${groups}
+${groups}${credentials}
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
@@ -47,7 +49,13 @@ WantedBy=multi-user.target
 """)
 
 
-def unit_text(name: str, command: str, config: Path, groups: tuple[str, ...]) -> str:
+def unit_text(
+    name: str,
+    command: str,
+    config: Path,
+    groups: tuple[str, ...],
+    credentials: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """The unit's text.
 
     Args:
@@ -55,6 +63,7 @@ def unit_text(name: str, command: str, config: Path, groups: tuple[str, ...]) ->
         command: the `edgeml` to run, as an absolute path.
         config: the configuration file, absolute.
         groups: more groups that the service needs for its sensor.
+        credentials: name to file, of secrets that only root can read.
     """
     return _UNIT.substitute(
         name=name,
@@ -63,6 +72,9 @@ def unit_text(name: str, command: str, config: Path, groups: tuple[str, ...]) ->
         watchdog_s=WATCHDOG_S,
         stop_s=STOP_S,
         groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
+        credentials="".join(
+            f"LoadCredential={key}:{_quoted(path)}\n" for key, path in credentials.items()
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from edgeml.demo.outcome import Outcome
 from edgeml.demo.processes import DemoError, child, wait_until
 from edgeml.demo.stored import stored_answers
 from edgeml.demo.tally import tally
-from edgeml.errors import MissingDependencyError
+from edgeml.errors import ConfigError, MissingDependencyError
 from edgeml.fleet import localbroker
 from edgeml.sensors.replay import Replay
 
@@ -44,6 +44,9 @@ class Plan:
         kill_at: the share of the results after which the broker is killed.
         outage_s: how long it stays dead.
         broker: `mosquitto`, `embedded`, or `auto` for the first that is there.
+
+    Raises:
+        ConfigError: a number that cannot work.
     """
 
     bundle: Path
@@ -53,6 +56,15 @@ class Plan:
     kill_at: float = 0.35
     outage_s: float = 3.0
     broker: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, most in (
+            ("repeat", self.repeat, 10_000),
+            ("rate", self.rate_hz, 10_000),
+            ("outage", self.outage_s, 3_600),
+        ):
+            if not 0 < value <= most:
+                raise ConfigError(f"{name} is {value:g}; it should be above 0 and at most {most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +164,8 @@ def _play(
         broker.start()
         back_s = time.time()
         say(f"broker: back after {back_s - killed_s:.1f} s, its memory empty")
-        wait_until(device.ended, [receiving], RUN_TIMEOUT_S, "the device to deliver everything")
+        limit_s = RUN_TIMEOUT_S + len(starts_s) / plan.rate_hz
+        wait_until(device.ended, [receiving], limit_s, "the device to deliver everything")
         say(f"device: done, {progress_in(log)[0]} results in its own log")
         name = broker.kind.name
     return _Act(name, killed_s, back_s)

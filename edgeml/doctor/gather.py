@@ -54,7 +54,7 @@ def gather(*, broker: str | None, state_folder: Path) -> Facts:
         numpy=None if numpy is None else tuple(int(part) for part in numpy.split(".")[:2]),
         missing_packages=tuple(name for name in _NEEDED if _version(name) is None),
         state_folder=str(state_folder),
-        state_writable=state_folder.is_dir() and os.access(state_folder, os.W_OK),
+        state_writable=_can_be_written(state_folder),
         free_mb=_free_mb(state_folder),
         year=datetime.now(timezone.utc).year,
         clock_synchronised=_clock_synchronised(),
@@ -102,9 +102,18 @@ def _import_error(name: str) -> str:
     return lines[-1] if lines else f"the process ended with status {done.returncode}"
 
 
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there already."""
+    return next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+
+
+def _can_be_written(folder: Path) -> bool:
+    existing = _existing(folder)
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
 def _free_mb(folder: Path) -> int:
-    existing = next((p for p in (folder, *folder.absolute().parents) if p.exists()), Path("/"))
-    return shutil.disk_usage(existing).free // 1_000_000
+    return shutil.disk_usage(_existing(folder)).free // 1_000_000
 
 
 def _clock_synchronised() -> bool | None:
@@ -141,9 +150,12 @@ def _missing_groups() -> dict[str, str]:
 
 def _broker_error(url: str) -> str:
     """Why no session with the broker came about; empty where one did."""
-    from edgeml.sync.connection import Connection
-    from edgeml.sync.line import Down, Up
-    from edgeml.sync.link import Link
+    try:
+        from edgeml.sync.connection import Connection
+        from edgeml.sync.line import Down, Up
+        from edgeml.sync.link import Link
+    except ImportError as exc:
+        return f"it cannot be tried: {exc}"
 
     try:
         connection = Connection(url, connect_timeout_s=_TOOL_TIMEOUT_S)

@@ -107,6 +107,10 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     service.send_signal(signal.SIGHUP)
     manager.hears("RELOADING=1")
     manager.hears("READY=1")
+    _configure(manager.folder, model="none.tflite")
+    service.send_signal(signal.SIGHUP)
+    manager.hears("RELOADING=1")
+    manager.hears("READY=1\nSTATUS=as before")
     (manager.folder / "device.toml").write_text("[devise]\n")
     service.send_signal(signal.SIGHUP)
     manager.hears("RELOADING=1")
@@ -115,7 +119,28 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     _, log = service.communicate(timeout=DEADLINE_S)
     assert service.returncode == 0, log
     assert "misspelt as 'devise'" in log
-    assert "stays in force" in log
+    assert "none.tflite: cannot be read" in log
+    assert "goes on as before" in log
+
+
+def test_a_silent_sensor_does_not_hold_up_the_end(manager: Manager) -> None:
+    pytest.importorskip("serial", reason="the silent sensor is a serial line")
+    line, port = os.openpty()
+    _configure(manager.folder)
+    path = manager.folder / "device.toml"
+    text = path.read_text()
+    channels = [f"{sensor}_{axis}" for sensor in ("accelerometer", "gyroscope") for axis in "xyz"]
+    silent = f'[source]\ndriver = "serial"\nport = "{os.ttyname(port)}"\nchannels = {channels}\n'
+    path.write_text(text[: text.index("[source]")] + silent + text[text.index("[mqtt]") :])
+    service = manager.start()
+    manager.hears("READY=1")
+    began_s = time.monotonic()
+    service.send_signal(signal.SIGTERM)
+    _, log = service.communicate(timeout=DEADLINE_S)
+    os.close(line)
+    os.close(port)
+    assert service.returncode == 0, log
+    assert time.monotonic() - began_s < 10
 
 
 def test_a_model_that_fails_its_self_test_is_never_ready(manager: Manager) -> None:

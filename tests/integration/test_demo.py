@@ -46,6 +46,23 @@ def test_nothing_is_lost_although_the_broker_is_killed(broker: str, tmp_path: Pa
     assert "Every result arrived, each once." in report.read_text()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--rate", "0"),
+        ("--rate", "nan"),
+        ("--outage", "-1"),
+        ("--repeat", "0"),
+        ("--report", "/nonexistent/x.html"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_work_is_said_before_anything_starts(arguments: tuple[str, str]) -> None:
+    done = _demo(*arguments)
+    assert done.returncode == 18
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_recording_file_that_is_missing_is_one_line(tmp_path: Path) -> None:
     done = _demo("--recordings", str(tmp_path / "none.npz"))
     assert done.returncode == 17

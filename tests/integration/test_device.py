@@ -188,3 +188,10 @@ def test_an_action_on_a_label_or_model_that_is_not_there_is_refused(bundle: Path
             device.on("runing", print)
         with pytest.raises(ConfigError, match="did you mean 'activity'"):
             device.on("running", print, model="activty")
+
+
+def test_a_closed_device_does_not_run(bundle: Path, recordings: Replay) -> None:
+    device = Device("d", model=bundle)
+    device.close()
+    with pytest.raises(ConfigError, match="closed"):
+        list(device.run(recordings))

@@ -41,10 +41,13 @@ def test_a_url_that_makes_no_sense_is_a_finding_not_a_crash(
     assert (status, levels["broker"]) == (1, "broken")
 
 
-def test_a_state_folder_that_is_missing_is_broken(
+def test_a_state_folder_that_can_be_made_is_good_and_one_that_cannot_is_broken(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, levels = _examine(capsys, "--state", str(tmp_path / "none"))
+    status, levels = _examine(capsys, "--state", str(tmp_path / "state" / "edgeml"))
+    assert (status, levels["disk"]) == (0, "ok")
+    (tmp_path / "file").write_text("in the way")
+    status, levels = _examine(capsys, "--state", str(tmp_path / "file" / "state"))
     assert (status, levels["disk"]) == (1, "broken")
 
 

@@ -45,6 +45,23 @@ def test_every_key_arrives_and_paths_are_relative_to_the_file(tmp_path: Path) ->
     assert isinstance(open_source(config.source), Sensor)
 
 
+def test_secrets_that_systemd_handed_over_win(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    (secrets / "password_file").write_text("x")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
+    more = 'username = "u"\npassword_file = "secret.txt"\n'
+    config = read_config(_write(tmp_path, GOOD + more))
+    assert config.mqtt is not None
+    assert config.mqtt.password_file == str(secrets / "password_file")
+    (secrets / "password_file").unlink()
+    config = read_config(_write(tmp_path, GOOD + more))
+    assert config.mqtt is not None
+    assert config.mqtt.password_file == str(tmp_path / "secret.txt")
+
+
 def test_without_mqtt_results_stay_here(tmp_path: Path) -> None:
     assert read_config(_write(tmp_path, GOOD[: GOOD.index("[mqtt]")])).mqtt is None
 

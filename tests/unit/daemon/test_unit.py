@@ -34,6 +34,12 @@ def test_paths_with_spaces_and_signs_are_quoted() -> None:
     assert "SupplementaryGroups" not in text
 
 
+def test_secrets_are_handed_over_by_systemd() -> None:
+    secrets = {"password_file": "/etc/edgeml/password"}
+    text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/d.toml"), (), secrets)
+    assert "\nLoadCredential=password_file:/etc/edgeml/password\n" in text
+
+
 def test_the_verb_checks_the_file_and_writes_the_unit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
