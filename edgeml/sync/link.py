@@ -11,6 +11,7 @@ import logging
 import random
 import select
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -36,6 +37,8 @@ _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _MAX_PACKET_BYTES: Final = 268_435_455
 _READS_PER_STEP: Final = 64
+_MALFORMED: Final = (ValueError, LookupError, TypeError, struct.error)
+"""What escapes from paho's decoding where a packet is not what it says it is."""
 
 
 class Link:
@@ -280,7 +283,11 @@ class Link:
             return
         readable, writable = self._wait(sock, to_write=client.want_write(), timeout_s=timeout_s)
         if readable or _pending(sock):
-            self._read(client)
+            try:
+                self._read(client)
+            except _MALFORMED as exc:
+                self._signals.append((Signal.LOST, f"the broker talks nonsense: {exc!r}"))
+                return
         if writable and client.socket() is not None:
             client.loop_write()
         if client.socket() is not None:

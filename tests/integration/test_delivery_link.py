@@ -1,0 +1,112 @@
+"""A broker that talks nonsense costs a connection and never the thread."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from edgeml.sync.connection import Connection
+from edgeml.sync.line import Down, LinkEvent, Up
+from edgeml.sync.link import Link
+
+DEADLINE_S = 300.0
+CONNACK = b"\x20\x03\x00\x00\x00"
+SUBACK = b"\x90\x04\x00\x01\x00\x01"
+
+
+@contextmanager
+def a_broker_that_says(*parts: bytes) -> Iterator[int]:
+    """A server that sends one part for each thing it receives, then waits for the line to end."""
+    server = socket.create_server(("127.0.0.1", 0))
+    closing = threading.Event()
+
+    def serve() -> None:
+        while not closing.is_set():
+            with suppress(OSError):
+                line, _ = server.accept()
+                with line:
+                    for part in parts:
+                        if not line.recv(65536):
+                            break
+                        line.sendall(part)
+                    while line.recv(65536):
+                        pass
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        closing.set()
+        server.close()
+
+
+def events_of(port: int, enough: type, protocol: str = "5") -> list[LinkEvent]:
+    """What a link reports until it has reported that."""
+    connection = Connection(
+        f"mqtt://127.0.0.1:{port}",
+        protocol="5" if protocol == "5" else "auto",
+        connect_timeout_s=1.0,
+        reconnect_min_s=0.05,
+        reconnect_max_s=0.05,
+    )
+    link = Link(connection, "test", lambda _: ("a/b",))
+    link.open()
+    events: list[LinkEvent] = []
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not any(isinstance(event, enough) for event in events):
+        assert time.monotonic() < deadline_s
+        events += link.step(0.1)
+    link.close()
+    return events
+
+
+NONSENSE = {
+    "silence": b"",
+    "zeros": b"\x00" * 64,
+    "text": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "every byte": bytes(range(256)),
+    "an endless length": b"\x30\xff\xff\xff\xff\xff",
+    "a refusal": b"\x20\x03\x00\x87\x00",
+    "an empty greeting": b"\x20\x00",
+    "a greeting with broken properties": b"\x20\x05\x00\x00\x02\xff\xff",
+    "a publish instead of a greeting": b"\x30\x02\x00\x05",
+}
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+def test_nonsense_instead_of_a_greeting_is_a_line_that_is_down(answer: bytes) -> None:
+    with a_broker_that_says(answer) as port:
+        events = events_of(port, Down)
+    assert not any(isinstance(event, Up) for event in events)
+
+
+LATER_NONSENSE = {
+    "a publish cut short": b"\x32\x03\x00\x05a",
+    "a topic that is not UTF-8": b"\x30\x05\x00\x02\xff\xff\x00\x30\x02\x00\x05",
+    "a publish with broken properties": b"\x30\x06\x00\x01a\x7f\xff\xff",
+    "an acknowledgement of nothing": b"\x40\x00",
+    "a packet that does not exist": b"\xf0\x02\xff\xff\x00\x00",
+    "a farewell with a reason that does not exist": b"\xe0\x01\x77",
+    "quality 3": b"\x36\x07\x00\x01a\x00\x01\x00x",
+}
+
+
+@pytest.mark.parametrize("nonsense", LATER_NONSENSE.values(), ids=LATER_NONSENSE)
+def test_nonsense_on_a_good_line_costs_the_line_and_nothing_else(nonsense: bytes) -> None:
+    # The zeros at the end are packets that do not exist: any line ends with them at the latest.
+    with a_broker_that_says(CONNACK, SUBACK + nonsense + b"\x00" * 16) as port:
+        events = events_of(port, Down)
+    assert any(isinstance(event, Up) for event in events)
+
+
+def test_a_broker_that_is_silent_to_mqtt5_is_greeted_in_3_1_1() -> None:
+    with a_broker_that_says(b"") as port:
+        start_s = time.monotonic()
+        events = events_of(port, Down, protocol="auto")
+    assert isinstance(events[0], Down)
+    assert "did not answer" in events[0].reason
+    assert time.monotonic() - start_s >= 2.0
