@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgeml.result import Result
 from edgeml.sync.batches import GAP
-from edgeml.sync.wire import finite
+from edgeml.sync.wire import plain
 
 _encode: Final = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False
@@ -64,22 +64,4 @@ def _json(row: dict[str, Any]) -> bytes:
     try:
         return _encode(row).encode("ascii")
     except (ValueError, TypeError, RecursionError):
-        return _encode(_plain(row)).encode("ascii")
-
-
-def _plain(value: Any, depth: int = 0) -> Any:
-    """The value with only what JSON has: others become text, what is not finite becomes null."""
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return finite(value)
-    if depth > _MAX_DEPTH:
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(child, depth + 1) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(child, depth + 1) for child in value]
-    return _plain(value.item()) if hasattr(value, "item") else str(value)
-
-
-_MAX_DEPTH: Final = 32
+        return _encode(plain(row)).encode("ascii")

@@ -19,6 +19,8 @@ VERSION: Final = 1
 MAX_SEQ: Final = (1 << 63) - 1
 MAX_UNPACKED_BYTES: Final = 16 * 1024 * 1024
 _ZLIB_FIRST_BYTE: Final = 0x78
+_MAX_DEPTH: Final = 32
+_MAX_BITS: Final = 1023
 
 
 def load(payload: bytes) -> Any:
@@ -112,6 +114,25 @@ def finite(value: float) -> float | None:
 def dump(document: Mapping[str, Any]) -> bytes:
     """The document as JSON, in as few bytes as it takes."""
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value with only what JSON has: others become text, what is not finite becomes null."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return value if value.bit_length() <= _MAX_BITS else None
+    if isinstance(value, float):
+        return finite(value)
+    if depth > _MAX_DEPTH:
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): plain(child, depth + 1) for key, child in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(child, depth + 1) for child in value]
+    # An array, or one of its numbers: nobody here knows their class.
+    own = getattr(value, "tolist", None)
+    return plain(own(), depth + 1) if callable(own) else str(value)
 
 
 def shown(value: object) -> str:

@@ -21,6 +21,7 @@ from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
 from edgeml.sync.rows import event_row, gap_row, result_row
 from edgeml.sync.spans import Spans
+from edgeml.sync.wire import MAX_SEQ
 
 log: Final = logging.getLogger("edgeml.outbox")
 
@@ -252,6 +253,11 @@ class Writer:
         except OutboxError as exc:
             self._failed(exc)
             return False
+        except Exception as exc:
+            # This thread must outlive what nobody thought of: without it nothing is stored again.
+            log.exception("the outbox's thread goes on after an error that it does not know")
+            self._failed(OutboxError(f"{self._outbox.path}: {type(exc).__name__}: {exc}"))
+            return False
         self.last_error = None
         return True
 
@@ -317,7 +323,8 @@ class Writer:
 def pack(rows: list[Pending], next_seq: int, pace: Pace, now_s: float) -> list[Entry]:
     """Encode rows, number them, and put neighbours of one kind and model into one entry.
 
-    A row longer than `pace.row_bytes` could never be sent: a gap takes its number.
+    A row longer than `pace.row_bytes` could never be sent, and a row of values that JSON or a
+    database cannot hold could not even be stored: a gap takes its number.
     """
     entries: list[Entry] = []
     run: list[bytes] = []
@@ -330,12 +337,7 @@ def pack(rows: list[Pending], next_seq: int, pace: Pace, now_s: float) -> list[E
             run.clear()
 
     for seq, row in enumerate(rows, next_seq):
-        if isinstance(row, PendingResult):
-            kind: tuple[Kind, ModelRef | None] = (Kind.RESULT, row.result.model)
-            body = result_row(seq, row.result, row.window, row.extra)
-        else:
-            kind = (Kind.EVENT, None)
-            body = event_row(seq, row.time_s, row.kind, row.fields)
+        kind, body = _encoded(seq, row, now_s)
         if len(body) > pace.row_bytes:
             kind, body = (Kind.GAP, None), gap_row(seq, seq, now_s, "row too large")
         if kind != run_kind or kind[0] is Kind.GAP or size + len(body) > pace.entry_bytes:
@@ -345,3 +347,17 @@ def pack(rows: list[Pending], next_seq: int, pace: Pace, now_s: float) -> list[E
         size += len(body)
     close_run(next_seq + len(rows))
     return entries
+
+
+def _encoded(seq: int, row: Pending, now_s: float) -> tuple[tuple[Kind, ModelRef | None], bytes]:
+    try:
+        if isinstance(row, PendingEvent):
+            return (Kind.EVENT, None), event_row(seq, row.time_s, row.kind, row.fields)
+        model = row.result.model
+        if not 0 <= model.version <= MAX_SEQ:
+            raise ValueError(f"model version {model.version} takes more than 63 bits")
+        return (Kind.RESULT, model), result_row(seq, row.result, row.window, row.extra)
+    except Exception:
+        # The values are somebody else's, and so is what they raise when they are looked at.
+        log.warning("row %d cannot be encoded; a gap takes its number", seq, exc_info=True)
+        return (Kind.GAP, None), gap_row(seq, seq, now_s, "cannot be encoded")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from edgeml.clock import ManualClock
@@ -193,3 +194,57 @@ def test_waiting_for_an_empty_outbox_ends_with_the_last_acknowledgement(outbox: 
     assert writer.wait_empty(DEADLINE_S)
     assert outbox.waiting.rows == 0
     writer.close(DEADLINE_S)
+
+
+class Grudging:
+    """A value that objects to being looked at."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_arrays_and_endless_numbers_in_a_row_are_stored(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    extra = {"w": np.arange(3), "x": np.float32(0.5), "n": 10**5000, "d": {"deep": np.eye(2)}}
+    writer.put(PendingResult(a_result(1).result, 1, extra))
+    assert writer.store_now()
+    assert stored(outbox)[0]["extra"] == {
+        "w": [0, 1, 2], "x": 0.5, "n": None, "d": {"deep": [[1, 0], [0, 1]]},
+    }  # fmt: skip
+
+
+def test_a_row_that_cannot_be_encoded_is_a_gap_and_its_neighbours_are_rows(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    writer.start()
+    writer.put(a_result(1))
+    writer.put(PendingResult(a_result(2).result, 2, {"w": Grudging()}))
+    writer.put(PendingEvent(1.0, "drift", {"w": Grudging()}))
+    writer.put(a_result(4, ModelRef("activity", 1 << 63, "ab" * 32)))
+    writer.put(a_result(5))
+    assert writer.flush(DEADLINE_S)
+    rows = stored(outbox)
+    assert [row.get("window", row.get("last")) for row in rows] == [1, 2, 3, 4, 5]
+    reasons = [row["fields"]["reason"] for row in rows if row.get("kind") == "gap"]
+    assert set(reasons) == {"cannot be encoded"}
+    assert writer.close(DEADLINE_S)
+
+
+def test_the_writer_outlives_an_error_that_nobody_thought_of(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, failed = outbox.commit, threading.Event()
+
+    def fail(*_: object) -> Spans:
+        failed.set()
+        raise RuntimeError("never heard of it")
+
+    monkeypatch.setattr(outbox, "commit", fail)
+    writer = a_writer(outbox)
+    writer.start()
+    writer.put(a_result(1))
+    assert failed.wait(DEADLINE_S)
+    monkeypatch.setattr(outbox, "commit", commit)
+    assert writer.flush(DEADLINE_S)
+    assert writer.failures >= 1
+    assert [row["window"] for row in stored(outbox)] == [1]
+    assert writer.close(DEADLINE_S)
