@@ -45,7 +45,8 @@ def peers(
     def bare(given_x: np.ndarray = x) -> np.ndarray:
         interpreter.set_tensor(given.index, given_x)
         interpreter.invoke()
-        return interpreter.get_tensor(out)
+        out_copy: np.ndarray = interpreter.get_tensor(out)
+        return out_copy
 
     def same_job() -> object:
         raw = bare(quantise(windows.reshape(shape), given))

@@ -39,7 +39,8 @@ def bare(tflite: bytes, package: str, window: np.ndarray, model: Model) -> Calla
     def call() -> np.ndarray:
         interpreter.set_tensor(into, x)
         interpreter.invoke()
-        return interpreter.get_tensor(out)
+        out_copy: np.ndarray = interpreter.get_tensor(out)
+        return out_copy
 
     return call
 

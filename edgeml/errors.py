@@ -6,7 +6,6 @@ carries the exit status with which the command line ends.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import ClassVar
 
 
@@ -102,5 +101,7 @@ class VerificationError(EdgeMLError, RuntimeError):
 
 def nearest(word: str, known: Iterable[str], question: str = "did you mean") -> str:
     """A tail for an error message: `; did you mean 'x'?`, or nothing when no known word is near."""
+    from difflib import get_close_matches  # only needed on the way to an error
+
     match = get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; {question} {match[0]!r}?" if match else ""

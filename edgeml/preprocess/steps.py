@@ -1,49 +1,64 @@
-"""Every step by the name it has in a manifest."""
+"""Every step by the name it has in a manifest; a step's module is imported when it is asked for.
 
-from collections.abc import Mapping
+All of them together would be a quarter of what edgeml adds to a device's start,
+and a model uses two or three.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
-from edgeml.preprocess.elementwise import clip, scale, standardize
-from edgeml.preprocess.filters import bandpass, highpass, lowpass
-from edgeml.preprocess.image import color_order, crop, resize
-from edgeml.preprocess.mel import log_mel, mfcc
-from edgeml.preprocess.normalize import normalize
-from edgeml.preprocess.resample import resample
-from edgeml.preprocess.series import detrend, difference, magnitude, taper
-from edgeml.preprocess.shape import layout, pad, reshape, select
-from edgeml.preprocess.spectral import rfft, spectrogram
 from edgeml.preprocess.stage import StepType
-from edgeml.preprocess.statistics import statistics
 
-STEPS: Final[Mapping[str, StepType]] = MappingProxyType(
+_HOMES: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "select": select,
-        "scale": scale,
-        "standardize": standardize,
-        "clip": clip,
-        "normalize": normalize,
-        "detrend": detrend,
-        "difference": difference,
-        "magnitude": magnitude,
-        "lowpass": lowpass,
-        "highpass": highpass,
-        "bandpass": bandpass,
-        "resample": resample,
-        "taper": taper,
-        "rfft": rfft,
-        "spectrogram": spectrogram,
-        "log_mel": log_mel,
-        "mfcc": mfcc,
-        "statistics": statistics,
-        "resize": resize,
-        "crop": crop,
-        "color_order": color_order,
-        "pad": pad,
-        "reshape": reshape,
-        "layout": layout,
+        "select": "shape",
+        "scale": "elementwise",
+        "standardize": "elementwise",
+        "clip": "elementwise",
+        "normalize": "normalize",
+        "detrend": "series",
+        "difference": "series",
+        "magnitude": "series",
+        "lowpass": "filters",
+        "highpass": "filters",
+        "bandpass": "filters",
+        "resample": "resample",
+        "taper": "series",
+        "rfft": "spectral",
+        "spectrogram": "spectral",
+        "log_mel": "mel",
+        "mfcc": "mel",
+        "statistics": "statistics",
+        "resize": "image",
+        "crop": "image",
+        "color_order": "image",
+        "pad": "shape",
+        "reshape": "shape",
+        "layout": "shape",
     }
 )
+"""The module of this package that has the step, as a function of the same name."""
+
+
+class _Steps(Mapping[str, StepType]):
+    """The table with each function in its place."""
+
+    __slots__ = ()
+
+    def __getitem__(self, name: str) -> StepType:
+        module = import_module(f"edgeml.preprocess.{_HOMES[name]}")
+        return cast("StepType", getattr(module, name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_HOMES)
+
+    def __len__(self) -> int:
+        return len(_HOMES)
+
+
+STEPS: Final[Mapping[str, StepType]] = _Steps()
 
 EXACT_STEPS: Final = frozenset(
     {

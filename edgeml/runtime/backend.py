@@ -6,15 +6,11 @@ that names the command which installs it here.
 """
 
 import os
-import platform
-import sys
-import sysconfig
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final, NamedTuple, Protocol
 
 from edgeml.errors import BackendError, ConfigError, MissingDependencyError, nearest
 from edgeml.runtime.tensors import Array, TensorSpec
@@ -84,8 +80,7 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class DelegateSpec:
+class DelegateSpec(NamedTuple):
     """An accelerator to use.
 
     Attributes:
@@ -94,11 +89,10 @@ class DelegateSpec:
     """
 
     name: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class _Home:
+class _Home(NamedTuple):
     package: str
     module: str
     distribution: str
@@ -129,6 +123,8 @@ def choose(name: str | None = None) -> str:
     if asked is None:
         found = installed()
         if not found:
+            from edgeml.runtime.hints import install_hint
+
             raise MissingDependencyError(f"no interpreter is installed; {install_hint()}")
         return found[0]
     if asked not in BACKENDS:
@@ -137,6 +133,8 @@ def choose(name: str | None = None) -> str:
             f"{source} {asked!r} is none of {', '.join(BACKENDS)}{nearest(asked, BACKENDS)}"
         )
     if find_spec(BACKENDS[asked].package) is None:
+        from edgeml.runtime.hints import install_hint
+
         raise MissingDependencyError(
             f"backend {asked!r} needs {BACKENDS[asked].distribution}, which is not installed; "
             f"{install_hint(asked)}"
@@ -172,53 +170,10 @@ def open_backend(
     return opener(tflite, count, delegate)
 
 
-def install_hint(
-    name: str | None = None,
-    machine: str | None = None,
-    version: tuple[int, int] | None = None,
-    managed: bool | None = None,
-) -> str:
-    """The command that installs an interpreter here.
-
-    Args:
-        name: of the backend; None for what suits the machine.
-        machine: as `platform.machine()` says; None for this one.
-        version: of Python; None for this one.
-        managed: whether the system's package manager owns this Python (PEP 668).
-    """
-    machine = platform.machine() if machine is None else machine
-    version = sys.version_info[:2] if version is None else version
-    managed = _externally_managed() if managed is None else managed
-    small = machine in ("armv7l", "armv6l")
-    backend = name or ("tflite" if small else "litert")
-    if small and backend == "litert":
-        return "LiteRT has no wheel for 32-bit ARM; use the tflite backend"
-    if backend == "tflite" and version >= (3, 12):
-        return (
-            f"tflite-runtime has no wheel for Python {version[0]}.{version[1]}; use Python 3.11 "
-            "(as in Raspberry Pi OS Bookworm)" + ("" if small else " or the litert backend")
-        )
-    packages = "'tflite-runtime>=2.14,<2.15' 'numpy<2'" if backend == "tflite" else "ai-edge-litert"
-    install = f"install it with: pip install {packages}"
-    if managed:
-        return (
-            "the system manages this Python, so make an environment first: "
-            f"python3 -m venv --system-site-packages ~/edgeml && . ~/edgeml/bin/activate; {install}"
-        )
-    return install
-
-
-def _externally_managed() -> bool:
-    """PEP 668: a marker beside the standard library, outside of any virtual environment."""
-    if sys.prefix != sys.base_prefix:
-        return False
-    return (Path(sysconfig.get_path("stdlib")) / "EXTERNALLY-MANAGED").exists()
-
-
 def backend_error(what: str, exc: Exception) -> BackendError:
     """An interpreter's exception in edgeml's words, on one line."""
     detail = " ".join(str(exc).split())
     return BackendError(f"{what}: {detail[:300] or type(exc).__name__}")
 
 
-__all__ = ["BACKENDS", "Backend", "DelegateSpec", "choose", "install_hint", "open_backend"]
+__all__ = ["BACKENDS", "Backend", "DelegateSpec", "choose", "open_backend"]

@@ -1,7 +1,7 @@
 """Measures a model on this machine: latency, what edgeml adds, memory, the time to a first result.
 
 Everything runs in processes of its own, like a probe: the file may be anybody's,
-and a cold start needs a process that is cold. With EDGEML_ARMLAB set to a
+and a cold start needs a process that is cold. With EDGEML_COUNTER set to a
 command that counts the instructions of a Python command line on an emulated
 board, the report carries them too.
 """
@@ -18,7 +18,7 @@ from typing import Any, Final
 from edgeml.errors import ConfigError, EdgeMLError
 from edgeml.runtime.probe import CHILD, ProbeLimits, run_child
 
-ARMLAB: Final = "EDGEML_ARMLAB"
+COUNTER: Final = "EDGEML_COUNTER"
 """For example `python tests/arm/lab.py count arm64 --`; the model must be readable in there."""
 
 _COLD_STARTS: Final = 5
@@ -53,7 +53,7 @@ def bench(
         interpreter's Python package gives times by operator.
 
     Raises:
-        ConfigError: fewer than one run, or EDGEML_ARMLAB does not count.
+        ConfigError: fewer than one run, or EDGEML_COUNTER does not count.
         EdgeMLError: what kept the model from running.
     """
     if runs < 1:
@@ -72,7 +72,7 @@ def bench(
     report["cold_start_ms"] = statistics.median(
         _cold_start_ms(order, limits.timeout_s) for _ in range(_COLD_STARTS)
     )
-    report["instructions"] = count_instructions(order, os.environ.get(ARMLAB))
+    report["instructions"] = count_instructions(order, os.environ.get(COUNTER))
     report["operators"] = None
     return report
 
@@ -115,6 +115,6 @@ def _count(prefix: Sequence[str], order: Mapping[str, Any]) -> int:
         return int(done.stdout.split()[-1])
     except subprocess.CalledProcessError as exc:
         last = exc.stderr.strip().rpartition("\n")[2]
-        raise ConfigError(f"{ARMLAB}: {shlex.join(prefix)} failed: {last[:300]}") from exc
+        raise ConfigError(f"{COUNTER}: {shlex.join(prefix)} failed: {last[:300]}") from exc
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as exc:
-        raise ConfigError(f"{ARMLAB}: {shlex.join(prefix)} does not count ({exc})") from exc
+        raise ConfigError(f"{COUNTER}: {shlex.join(prefix)} does not count ({exc})") from exc

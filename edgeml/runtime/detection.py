@@ -17,10 +17,10 @@ from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
 from edgeml.runtime.activations import ACTIVATIONS
+from edgeml.runtime.graph import DETECTION_OP
 from edgeml.runtime.outputs import Answer, Outputs, Postprocess
 from edgeml.runtime.tensors import Array, Floats, TensorSpec, decoder
 
-POSTPROCESS_OP: Final = "TFLite_Detection_PostProcess"
 ROLES: Final = ("boxes", "classes", "scores", "count")
 """What that operator gives, in its own order; a file may list its outputs in another."""
 
@@ -64,7 +64,7 @@ def detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproces
     """
     limit = options.integer("max_detections", default=20)
     threshold = 0.5 if spec.threshold is None else spec.threshold
-    find = _finished(outputs) if POSTPROCESS_OP in outputs.final_ops else None
+    find = _finished(outputs) if DETECTION_OP in outputs.final_ops else None
     if find is None:
         find = _candidates(spec, outputs, options, threshold, limit)
     labels = spec.labels
@@ -176,7 +176,7 @@ def _which(tensors: Sequence[TensorSpec]) -> tuple[int, int]:
     shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
     raise ManifestError(
         f"a detection model gives boxes (n, 4) and scores (n, classes), or ends in "
-        f"{POSTPROCESS_OP}; this one gives {shapes}"
+        f"{DETECTION_OP}; this one gives {shapes}"
     )
 
 

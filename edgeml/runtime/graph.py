@@ -5,8 +5,7 @@ works on any machine and on files that nobody trusts. Field numbers are those of
 TFLite's schema.fbs.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeml.errors import BundleError
 from edgeml.runtime.extents import check_extents
@@ -22,6 +21,9 @@ TENSOR_TYPES: Final = (
 MOVERS: Final = frozenset({"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"})
 """Operators that change how numbers are held and not what they say."""
 
+DETECTION_OP: Final = "TFLite_Detection_PostProcess"
+"""The custom operator that ends a detection model which suppresses by itself."""
+
 STATEFUL_OPS: Final = frozenset({"VAR_HANDLE", "ASSIGN_VARIABLE", "READ_VARIABLE"})
 
 _MODEL_CODES, _MODEL_SUBGRAPHS, _MODEL_DESCRIPTION = 1, 2, 3
@@ -31,8 +33,7 @@ _OPERATOR_CODE, _OPERATOR_INPUTS, _OPERATOR_OUTPUTS = 0, 1, 2
 _TENSOR_SHAPE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_VARIABLE = 0, 1, 3, 5
 
 
-@dataclass(frozen=True, slots=True)
-class GraphTensor:
+class GraphTensor(NamedTuple):
     """An input or an output as the file declares it."""
 
     name: str
@@ -40,8 +41,7 @@ class GraphTensor:
     dtype: str
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(NamedTuple):
     """A model's main graph.
 
     Attributes:

@@ -1,15 +1,13 @@
 """What was loaded and how it runs: for `edgeml inspect`, birth messages and bug reports."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgeml.manifest import Manifest
 from edgeml.runtime.backend import Backend
 from edgeml.runtime.source import Source
 
 
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
+class ModelInfo(NamedTuple):
     """Facts about a loaded model.
 
     Attributes:
@@ -76,4 +74,4 @@ class ModelInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
-        return asdict(self)
+        return self._asdict()

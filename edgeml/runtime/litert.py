@@ -4,9 +4,6 @@ Its older `Interpreter` class and not `CompiledModel`: on a corrupt file the
 first raises, the second ends the process.
 """
 
-from functools import cache
-from importlib.metadata import version
-
 from edgeml.runtime.backend import DelegateSpec
 from edgeml.runtime.interpreter import InterpreterBackend, open_interpreter
 
@@ -17,12 +14,9 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
     Raises:
         BackendError: LiteRT refuses the model, or the delegate fails.
     """
+    import ai_edge_litert
     from ai_edge_litert import interpreter
 
-    return open_interpreter("litert", _version(), interpreter, tflite, threads, delegate)
-
-
-@cache
-def _version() -> str:
-    """Looked up once: it searches every installed package."""
-    return version("ai-edge-litert")
+    return open_interpreter(
+        "litert", ai_edge_litert.__version__, interpreter, tflite, threads, delegate
+    )

@@ -7,13 +7,12 @@ model may be shared and handed from thread to thread, but two threads that want
 to compute at the same time need a model each.
 """
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,6 @@ from edgeml.errors import BackendError, BundleError
 from edgeml.manifest import Manifest
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
-from edgeml.runtime.batch import Batcher, Row
 from edgeml.runtime.compute import batch_preparer, feeder, pipeline_of, preparer
 from edgeml.runtime.info import ModelInfo
 from edgeml.runtime.outputs import Answer, Outputs
@@ -31,7 +29,9 @@ from edgeml.runtime.postprocess import build
 from edgeml.runtime.source import Source, manifest_for, read_source
 from edgeml.runtime.tensors import Array, Floats
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from edgeml.runtime.batch import Batcher
+
 _US: Final = 1e6
 
 
@@ -260,10 +260,12 @@ class Model:
         if not self._graph.streams or new is None or new > rows:
             self._backend.reset_variables()
 
-    def _run_batch(self, x: Floats) -> Iterable[list[Row]]:
+    def _run_batch(self, x: Floats) -> Iterable[list[Sequence[Array]]]:
         if self._variables or self._graph.state or self._backend is None:
             return ([self._run(row.reshape(self.input_spec.shape))] for row in x)
         if self._batcher is None:
+            from edgeml.runtime.batch import Batcher  # a device that streams never needs it
+
             self._batcher = Batcher(self._feed, self.input_spec.shape, self._reopen)
         return self._batcher.run(x)
 
@@ -291,7 +293,9 @@ def _open(
         return open_backend(source.tflite, backend, threads, delegate), None
     except BackendError as exc:
         opened = open_backend(source.tflite, backend, threads)
-        _log.warning("%s: %s; it runs on the CPU", source.name, exc)
+        import logging
+
+        logging.getLogger(__name__).warning("%s: %s; it runs on the CPU", source.name, exc)
         return opened, str(exc)
 
 

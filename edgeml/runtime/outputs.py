@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ Postprocess = Callable[[Sequence[Array], Floats], Answer]
 """From the raw outputs and the preprocessed window to an answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What is known of a model's outputs before it runs.
 
     Attributes:

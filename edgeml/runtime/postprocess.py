@@ -14,8 +14,6 @@ from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
 from edgeml.runtime.activations import ACTIVATIONS, unchanged
-from edgeml.runtime.anomaly import anomaly
-from edgeml.runtime.detection import detection
 from edgeml.runtime.outputs import (
     Answer,
     Outputs,
@@ -127,6 +125,18 @@ def _embedding(_: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     return embed
 
 
+def _anomaly(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    from edgeml.runtime.anomaly import anomaly  # most models load without it
+
+    return anomaly(spec, outputs, options)
+
+
+def _detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
+    from edgeml.runtime.detection import detection  # most models load without it
+
+    return detection(spec, outputs, options)
+
+
 def _activation(options: Fields, outputs: Outputs, default: str) -> Callable[[Floats], Floats]:
     """What the manifest says, else `default` unless the file's last operator does it already."""
     name = options.optional_text("activation")
@@ -151,8 +161,8 @@ TASKS: Final[Mapping[str, Callable[[OutputSpec, Outputs, Fields], Postprocess]]]
     "classification": _classification,
     "multilabel": _multilabel,
     "regression": _regression,
-    "anomaly": anomaly,
-    "detection": detection,
+    "anomaly": _anomaly,
+    "detection": _detection,
     "embedding": _embedding,
 }
 

@@ -8,10 +8,9 @@ an INFO line is written on afterwards. Set EDGEML_NATIVE_LOG=1 to see them all.
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from typing import Final
+from typing import BinaryIO, Final
 
 ENVIRONMENT: Final = "EDGEML_NATIVE_LOG"
 _STDERR: Final = 2
@@ -33,7 +32,7 @@ def quiet_native_log() -> Iterator[None]:
         except OSError:  # a daemon without a stderr: nothing to keep quiet
             yield
             return
-        with tempfile.TemporaryFile() as held:
+        with _memory_file() as held:
             _flush_python_stderr()
             os.dup2(held.fileno(), _STDERR)
             try:
@@ -46,6 +45,14 @@ def quiet_native_log() -> Iterator[None]:
                 lines = [line for line in held if not line.startswith(b"INFO:")]
                 with contextlib.suppress(OSError):
                     os.write(_STDERR, b"".join(lines))
+
+
+def _memory_file() -> BinaryIO:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("edgeml-native-log"), "w+b")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 def _flush_python_stderr() -> None:

@@ -10,22 +10,18 @@ import hashlib
 import math
 import os
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from edgeml.bundle import MANIFEST, Bundle, read_file, split
 from edgeml.errors import BundleError
 from edgeml.manifest import MAX_ELEMENTS, InputSpec, Manifest, OutputSpec, channels
-from edgeml.runtime.detection import POSTPROCESS_OP
-from edgeml.runtime.graph import Graph, read_graph
+from edgeml.runtime.graph import DETECTION_OP, Graph, read_graph
 from edgeml.runtime.tensors import TensorSpec
 
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Source(NamedTuple):
     """A model file, read and checked as far as that goes without an interpreter.
 
     Attributes:
@@ -89,7 +85,9 @@ def manifest_for(source: Source, given: TensorSpec, outputs: tuple[TensorSpec, .
     shape = shape or (1,)
     if min(shape) < 1 or math.prod(shape) > MAX_ELEMENTS:
         raise BundleError(f"{source.name}: input {given.name!r} has the shape {list(given.shape)}")
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(source.name).name.partition(".")[0])[:64]
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", re.split(r"[/\\]", source.name)[-1].partition(".")[0])[
+        :64
+    ]
     spec = _output_spec(source.graph, outputs)
     return Manifest(
         name=stem or "model",
@@ -110,7 +108,7 @@ def manifest_for(source: Source, given: TensorSpec, outputs: tuple[TensorSpec, .
 
 
 def _output_spec(graph: Graph, outputs: tuple[TensorSpec, ...]) -> OutputSpec:
-    if POSTPROCESS_OP in graph.final_ops:
+    if DETECTION_OP in graph.final_ops:
         return OutputSpec("detection")
     if len(outputs) == 1 and graph.final_ops[0] == "SOFTMAX":
         return OutputSpec("classification", tuple(str(i) for i in range(outputs[0].size)))

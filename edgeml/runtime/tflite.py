@@ -4,9 +4,6 @@ Version 2.14 was built against numpy 1 and fails in strange ways on numpy 2,
 without declaring it, so that is checked here.
 """
 
-from functools import cache
-from importlib.metadata import version
-
 import numpy as np
 
 from edgeml.errors import MissingDependencyError
@@ -26,12 +23,9 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
             f"tflite-runtime needs numpy 1, this is {np.__version__}; "
             "install it with: pip install 'numpy<2'"
         )
+    import tflite_runtime
     from tflite_runtime import interpreter
 
-    return open_interpreter("tflite", _version(), interpreter, tflite, threads, delegate)
-
-
-@cache
-def _version() -> str:
-    """Looked up once: it searches every installed package."""
-    return version("tflite-runtime")
+    return open_interpreter(
+        "tflite", tflite_runtime.__version__, interpreter, tflite, threads, delegate
+    )

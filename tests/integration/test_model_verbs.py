@@ -128,7 +128,7 @@ def test_verify_ends_with_the_errors_status_where_the_file_is_damaged(
 def test_bench_measures_everything_it_names(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(bench.ARMLAB, raising=False)
+    monkeypatch.delenv(bench.COUNTER, raising=False)
     facts = as_json(capsys, "bench", bundle, "--runs", 50)
     assert 0 < facts["p50_us"] <= facts["p95_us"] <= facts["p99_us"]
     parts = facts["pre_us"] + facts["invoke_us"] + facts["post_us"]
@@ -156,12 +156,12 @@ def test_bench_counts_instructions_with_a_lab(
     )
     import sys
 
-    monkeypatch.setenv(bench.ARMLAB, f"{sys.executable} {lab}")
+    monkeypatch.setenv(bench.COUNTER, f"{sys.executable} {lab}")
     assert as_json(capsys, "bench", bundle, "--runs", 5)["instructions"] == 7
-    monkeypatch.setenv(bench.ARMLAB, "no-such-lab --count")
+    monkeypatch.setenv(bench.COUNTER, "no-such-lab --count")
     status, _, err = run(capsys, "bench", bundle, "--runs", 5)
     assert status == 18
-    assert "EDGEML_ARMLAB: no-such-lab --count does not count" in err
+    assert "EDGEML_COUNTER: no-such-lab --count does not count" in err
 
 
 def test_bench_refuses_no_runs_at_all(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:

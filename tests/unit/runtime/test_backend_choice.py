@@ -4,7 +4,8 @@ import pytest
 
 from edgeml.errors import ConfigError, MissingDependencyError
 from edgeml.runtime import backend
-from edgeml.runtime.backend import BACKENDS, choose, install_hint, installed
+from edgeml.runtime.backend import BACKENDS, choose, installed
+from edgeml.runtime.hints import install_hint
 
 
 def test_the_first_installed_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

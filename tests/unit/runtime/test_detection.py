@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ManifestError
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.detection import POSTPROCESS_OP, Detection, detections, suppress
+from edgeml.runtime.detection import Detection, detections, suppress
+from edgeml.runtime.graph import DETECTION_OP
 from edgeml.runtime.outputs import Answer, Outputs
 from edgeml.runtime.postprocess import build
 from edgeml.runtime.tensors import TensorSpec
@@ -152,7 +153,7 @@ def test_a_file_with_its_own_suppression_is_taken_as_it_is(order: tuple[int, ...
         np.array([2], np.float32),
     ]
     raw = [made[i] for i in order]
-    outputs = Outputs(tuple(tensor(*r.shape) for r in raw), (POSTPROCESS_OP,) * 4, order, (1,))
+    outputs = Outputs(tuple(tensor(*r.shape) for r in raw), (DETECTION_OP,) * 4, order, (1,))
     label, score, numbers = build(OutputSpec("detection", ("cat", "dog")), outputs)(raw, NONE)
     assert (label, score) == ("dog", 0.75)
     assert [d.label for d in detections(numbers, ("cat", "dog"))] == ["dog", "cat"]
