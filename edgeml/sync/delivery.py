@@ -30,6 +30,7 @@ log: Final = logging.getLogger("edgeml.delivery")
 
 _ENTRY_BYTES: Final = 16 * 1024
 _PUMP_S: Final = 1.0
+_ABANDON_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,10 +256,15 @@ class Delivery:
         self._closing.set()
         if self._link is not None:
             self._link.wake()
-        self._thread.join(max(deadline_s - self._clock.monotonic_s(), 0.0))
+        left_s = max(deadline_s - self._clock.monotonic_s(), 0.0)
+        courier = self._courier
+        if courier is not None and not courier.record.connected:
+            # An attempt to connect cannot be cut short, and there is nobody to say goodbye to.
+            left_s = min(left_s, _ABANDON_S)
+        self._thread.join(left_s)
         if not stored or self._writer.pending:
             log.error("%s: %d rows could not be stored", self._outbox.path, self._writer.pending)
-        if stored and not self._thread.is_alive():
+        if stored:
             self._outbox.close()
 
     def _started(self) -> Writer:

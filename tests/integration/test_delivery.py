@@ -1,6 +1,7 @@
 """Results arrive exactly once, whoever of the three dies: real broker, real store, real threads."""
 
 import json
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -184,6 +185,28 @@ def test_two_ingests_share_the_load_and_the_store(broker: LocalBroker, tmp_path:
     assert one.tally.rows + two.tally.rows == 300
     if mqtt5:
         assert one.tally.duplicates + two.tally.duplicates == 0
+
+
+def test_closing_does_not_wait_for_a_broker_that_cannot_be_reached(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        # Nobody accepts, so that once the queue is full every attempt to connect hangs.
+        waiting = [socket.socket() for _ in range(4)]
+        for sock in waiting:
+            sock.setblocking(False)
+            sock.connect_ex(server.getsockname())
+        hanging = Mqtt(
+            f"mqtt://127.0.0.1:{server.getsockname()[1]}",
+            outbox=tmp_path / "outbox.db",
+            connect_timeout_s=300.0,
+        )
+        with Delivery("pump-7", hanging) as delivery:
+            delivery.put(a_result(1))
+        with Delivery("pump-7", hanging) as delivery:
+            assert delivery.health().waiting_rows == 1
+        for sock in waiting:
+            sock.close()
 
 
 OVER_WEBSOCKETS = """
