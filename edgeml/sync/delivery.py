@@ -9,6 +9,8 @@ import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import isfinite
+from operator import index
 from types import TracebackType
 from typing import Any, Final
 
@@ -22,9 +24,11 @@ from edgeml.sync.line import Message
 from edgeml.sync.link import Link
 from edgeml.sync.messages import encode_health
 from edgeml.sync.outbox import Outbox
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
-from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+from edgeml.sync.wire import MAX_SEQ
+from edgeml.sync.writer import Writer
 
 log: Final = logging.getLogger("edgeml.delivery")
 
@@ -39,7 +43,8 @@ class DeliveryHealth:
 
     Attributes:
         outbox: the outbox's id.
-        put: results and events taken since the start.
+        put: results and events taken since the start; what is neither pending, nor waiting, nor
+            missing is confirmed.
         pending_rows: in memory, not on disk yet.
         waiting_rows: on disk, not confirmed yet.
         waiting_bytes: their size.
@@ -95,7 +100,7 @@ class Delivery:
         self._link: Link | None = None
         self._thread = threading.Thread(target=self._run, name="edgeml-delivery", daemon=True)
         self._closing = threading.Event()
-        self._put = 0
+        self._fault: str | None = None
         self._model: ModelRef | None = None
         self._model_changed = False
         self._health_fields: Mapping[str, Any] = {}
@@ -165,16 +170,23 @@ class Delivery:
             extra: more fields for the row, as JSON; not to be changed afterwards.
 
         Raises:
-            InputError: it is not a result.
+            InputError: it is not a result, one of its times is not finite, or the window's index
+                is not a whole number.
             OutboxError: the delivery is not running.
         """
         if not isinstance(result, Result):
             raise InputError(f"put takes a Result; this is a {type(result).__name__}")
+        if not isfinite(result.start_s + result.end_s):
+            raise InputError(
+                f"put takes a result with finite times; this is from {result.start_s} "
+                f"to {result.end_s}"
+            )
+        if window_index is not None:
+            window_index = _whole(window_index)
         if result.model is not self._model:
             self._model = result.model
             self._model_changed = True
         self._started().put(PendingResult(result, window_index, extra))
-        self._put += 1
 
     def event(self, kind: str, fields: Mapping[str, Any] | None = None) -> None:
         """Report something that happened: drift, an update, a rollback.
@@ -192,10 +204,12 @@ class Delivery:
                 f"{kind!r} is not a kind of event that can be reported; name what happened"
             )
         self._started().put(PendingEvent(self._clock.now_s(), kind, dict(fields or {})))
-        self._put += 1
 
     def set_health(self, fields: Mapping[str, Any]) -> None:
-        """More fields for the health topic, from now on: latencies, drops, temperature."""
+        """More fields for the health topic, from now on: latencies, drops, temperature.
+
+        What JSON does not have becomes text, or null where it is not finite.
+        """
         self._health_fields = dict(fields)
 
     def health(self) -> DeliveryHealth:
@@ -207,12 +221,13 @@ class Delivery:
         outbox, courier, writer = self._outbox, self._courier, self._started()
         if outbox is None or courier is None:
             raise OutboxError("the delivery was not started")
-        waiting = outbox.waiting
+        standing = writer.standing()
+        waiting = standing.waiting
         record = courier.record
         return DeliveryHealth(
             outbox=outbox.id,
-            put=self._put,
-            pending_rows=writer.pending,
+            put=standing.put,
+            pending_rows=standing.pending,
             waiting_rows=waiting.rows,
             waiting_bytes=waiting.bytes,
             missing_rows=waiting.missing,
@@ -224,7 +239,7 @@ class Delivery:
             in_flight=courier.session.in_flight,
             resends=courier.session.resends,
             disk_failures=writer.failures,
-            last_error=writer.last_error or record.last_error,
+            last_error=self._fault or writer.last_error or record.last_error,
         )
 
     def flush(self, timeout_s: float = 10.0) -> bool:
@@ -289,18 +304,35 @@ class Delivery:
         link.open()
         health_due_s = self._clock.monotonic_s()
         while not self._closing.is_set():
-            courier.pump(_PUMP_S)
-            if self._model_changed:
-                self._model_changed = False
-                courier.set_model(self._model)
-            now_s = self._clock.monotonic_s()
-            if courier.record.connected and now_s >= health_due_s:
-                health_due_s = now_s + self._settings.health_interval_s
-                courier.send_health(
-                    encode_health(self._device, self._clock.now_s(), self._report())
-                )
+            try:
+                courier.pump(_PUMP_S)
+                if self._model_changed:
+                    self._model_changed = False
+                    courier.set_model(self._model)
+                now_s = self._clock.monotonic_s()
+                if courier.record.connected and now_s >= health_due_s:
+                    health_due_s = now_s + self._settings.health_interval_s
+                    self._send_health(courier)
+                self._fault = None
+            except Exception as exc:
+                # This thread must outlive what nobody thought of: nothing is sent without it.
+                self._fault = f"the delivery goes on after {type(exc).__name__}: {exc}"
+                log.exception("%s", self._fault)
+                self._closing.wait(_PUMP_S)
         farewell = courier.state(courier.record.connection, online=False)
         link.close(farewell)
 
-    def _report(self) -> dict[str, Any]:
-        return {"delivery": asdict(self.health()), **self._health_fields}
+    def _send_health(self, courier: Courier) -> None:
+        report = {**self._health_fields, "delivery": asdict(self.health())}
+        courier.send_health(encode_health(self._device, self._clock.now_s(), report))
+
+
+def _whole(window_index: object) -> int:
+    """The index as Python's own number; a source may count in NumPy's."""
+    try:
+        number = index(window_index)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or abs(number) > MAX_SEQ:
+        raise InputError(f"window_index is {window_index!r}; it should be a whole number")
+    return number

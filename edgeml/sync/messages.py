@@ -20,6 +20,7 @@ from edgeml.sync.wire import (
     load,
     model_document,
     model_of,
+    plain,
     shown,
 )
 
@@ -139,7 +140,8 @@ class State:
 
 def encode_health(device: str, time_s: float, fields: Mapping[str, Any]) -> bytes:
     """One message of the `health` topic."""
-    return dump({"v": VERSION, "device": device, "time_s": time_s, **fields})
+    more = {str(key): plain(value) for key, value in fields.items()}
+    return dump({**more, "v": VERSION, "device": device, "time_s": time_s})
 
 
 def parse_health(payload: bytes) -> Mapping[str, Any]:

@@ -9,6 +9,7 @@ One thread writes, another may read; neither waits for the other.
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,7 @@ class Outbox:
         self.aside: Path | None = None
         self.next_seq = 1
         self.mark = 0
+        self._reading = threading.Lock()
         self._lock = outboxfile.take_lock(path)
         try:
             self._open()
@@ -61,8 +63,9 @@ class Outbox:
 
     def close(self) -> None:
         """Close the file and let another process have it."""
-        self._db.close()
-        self._reader.close()
+        with self._reading:
+            self._db.close()
+            self._reader.close()
         self._lock.close()
 
     @property
@@ -130,7 +133,8 @@ class Outbox:
             f"LEFT JOIN models m ON m.id = e.model WHERE e.kind IN ({marks}) "
             f"AND e.seq >= ? AND e.seq <= ? ORDER BY e.seq {order} LIMIT ?"
         )
-        with translated(self.path):
+        # Nobody may close the reader under a query.
+        with translated(self.path), self._reading:
             found = self._reader.execute(query, (*kinds, first, last, limit)).fetchall()
         return [
             Entry(seq, end, Kind(kind), None if name is None else ModelRef(name, *model), body)
@@ -234,10 +238,11 @@ class Outbox:
         Raises:
             OutboxError: it cannot be set aside.
         """
-        self._db.close()
-        self._reader.close()
-        self.aside = outboxfile.set_aside(self.path)
-        self._open()
+        with self._reading:
+            self._db.close()
+            self._reader.close()
+            self.aside = outboxfile.set_aside(self.path)
+            self._open()
         return self.aside
 
     def _open(self) -> None:

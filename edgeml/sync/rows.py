@@ -7,6 +7,7 @@ that one broken inference cannot stop the delivery of all the others.
 
 import json
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Final
 
 from edgeml.result import Result
@@ -21,7 +22,13 @@ _encode: Final = json.JSONEncoder(
 def result_row(
     seq: int, result: Result, window: int | None, extra: Mapping[str, Any] | None
 ) -> bytes:
-    """One result as a row of the `results` topic."""
+    """One result as a row of the `results` topic.
+
+    Raises:
+        ValueError: a time is not finite: no ingest would take the row.
+    """
+    if not isfinite(result.start_s + result.end_s + result.pre_us):
+        raise ValueError(f"a result from {result.start_s} to {result.end_s} has no time")
     row: dict[str, Any] = {
         "seq": seq,
         "start_s": result.start_s,

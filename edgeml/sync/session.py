@@ -237,9 +237,11 @@ class Session:
             self._patience_s = self.policy.resend_after_s
             self._probing = False
             self.mark = max(self.mark, ack.mark)
-        if stored:
+        news = ack.ingest not in self._ingests
+        if stored and (progress or news):
+            # A word that changes nothing is not worth a write to the card.
             effects.append(LetGo(stored, self.mark))
-        if ack.ingest not in self._ingests:
+        if news:
             self._ingests = (*self._ingests, ack.ingest)[-_INGESTS_REMEMBERED:]
             self._audit_s = now_s + AUDIT_DELAY_S
             self._patience_s = self.policy.resend_after_s

@@ -9,19 +9,18 @@ meanwhile, so that a card is synced a few times a second and not once a result.
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from edgeml.clock import Clock
 from edgeml.errors import OutboxError
-from edgeml.result import ModelRef, Result
-from edgeml.sync.entries import SEPARATOR, Entry, Kind
+from edgeml.sync.entries import Entry, Kind, Waiting
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
-from edgeml.sync.rows import event_row, gap_row, result_row
+from edgeml.sync.pending import Pace, Pending, PendingEvent, pack
+from edgeml.sync.rows import gap_row
 from edgeml.sync.spans import Spans
-from edgeml.sync.wire import MAX_SEQ
 
 log: Final = logging.getLogger("edgeml.outbox")
 
@@ -31,43 +30,19 @@ _LET_GO_DELAY_S: Final = 0.5
 _EVICTED_SHARE: Final = 0.1
 
 
-class PendingResult(NamedTuple):
-    """A result that has no number yet; a named tuple, because one is made for every window."""
-
-    result: Result
-    window: int | None
-    extra: Mapping[str, Any] | None
-
-
 @dataclass(frozen=True, slots=True)
-class PendingEvent:
-    """An event that has no number yet."""
-
-    time_s: float
-    kind: str
-    fields: Mapping[str, Any]
-
-
-Pending = PendingResult | PendingEvent
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How rows are gathered.
+class Standing:
+    """Where everything that was put is, at one moment: every row is counted once.
 
     Attributes:
-        interval_s: a row waits at most this long for company.
-        rows: so many rows are stored at once, before the interval is over.
-        row_bytes: a longer row can never be sent; a gap takes its place.
-        entry_bytes: rows are stored together up to this length.
-        memory_rows: most rows that wait in memory.
+        put: rows taken since the start.
+        pending: in memory, not on disk yet.
+        waiting: on disk, not confirmed yet.
     """
 
-    interval_s: float
-    rows: int
-    row_bytes: int
-    entry_bytes: int
-    memory_rows: int
+    put: int
+    pending: int
+    waiting: Waiting
 
 
 class Writer:
@@ -90,7 +65,10 @@ class Writer:
         self._on_commit = on_commit
         self._pending: deque[Pending] = deque()
         self._overflowed = 0
-        self._overflow_lock = threading.Lock()
+        self._accepted = 0
+        self._waiting = outbox.waiting
+        # Held for moments only, never while the disk works: a row moves from memory to disk in it.
+        self._counting = threading.Lock()
         self._acked = Spans()
         self._mark: int | None = None
         self._orders: deque[Callable[[], Spans]] = deque()
@@ -114,6 +92,11 @@ class Writer:
         """Rows in memory that have not reached the disk."""
         return len(self._pending) + self._overflowed
 
+    def standing(self) -> Standing:
+        """The counts of one moment."""
+        with self._counting:
+            return Standing(self._accepted, self.pending, self._waiting)
+
     def put(self, row: Pending) -> None:
         """Take a row, at once; where memory is full, count it as lost instead.
 
@@ -122,12 +105,13 @@ class Writer:
         """
         if self._closing:
             raise OutboxError(f"{self._outbox.path}: the delivery was closed; nothing can be added")
-        waiting = len(self._pending)
-        if waiting >= self._pace.memory_rows:
-            with self._overflow_lock:
+        with self._counting:
+            self._accepted += 1
+            waiting = len(self._pending)
+            if waiting >= self._pace.memory_rows:
                 self._overflowed += 1
-            return
-        self._pending.append(row)
+                return
+            self._pending.append(row)
         if not self._wake.is_set():
             self._wake.set()
         if waiting + 1 >= self._pace.rows and not self._hurry.is_set():
@@ -276,14 +260,19 @@ class Writer:
                 next_seq = entries[-1].last + 1 if entries else self._outbox.next_seq
                 entries.append(self._overflow(next_seq, overflowed))
             gaps = gaps.union(self._outbox.commit(entries, acked, mark))
-            for _ in rows:
-                self._pending.popleft()
-            with self._overflow_lock:
-                self._overflowed -= overflowed
+            self._settle(len(rows), overflowed)
             with self._acks_lock:
                 self._acked = self._acked.minus(acked)
                 self._mark = None if self._mark == mark else self._mark
+        self._settle(0, 0)
         self._on_commit(gaps)
+
+    def _settle(self, rows: int, overflowed: int) -> None:
+        with self._counting:
+            for _ in range(rows):
+                self._pending.popleft()
+            self._overflowed -= overflowed
+            self._waiting = self._outbox.waiting
 
     def _overflow(self, seq: int, count: int) -> Entry:
         last = seq + count - 1
@@ -302,7 +291,9 @@ class Writer:
         if len(self._pending) + self._overflowed < self._pace.memory_rows // 2:
             return
         try:
-            self._on_commit(self._outbox.evict(_EVICTED_SHARE))
+            gaps = self._outbox.evict(_EVICTED_SHARE)
+            self._settle(0, 0)
+            self._on_commit(gaps)
         except OutboxError as exc:
             log.info("%s", exc)  # the disk is full to the last page: wait for somebody to clear it
 
@@ -316,48 +307,8 @@ class Writer:
             self._acked, self._mark = Spans(), None
         self._orders.clear()
         fields = {"set_aside": aside.name}
-        self._pending.appendleft(PendingEvent(self._clock.now_s(), "outbox_damaged", fields))
+        with self._counting:
+            self._pending.appendleft(PendingEvent(self._clock.now_s(), "outbox_damaged", fields))
+            self._accepted += 1
+            self._waiting = self._outbox.waiting
         return True
-
-
-def pack(rows: list[Pending], next_seq: int, pace: Pace, now_s: float) -> list[Entry]:
-    """Encode rows, number them, and put neighbours of one kind and model into one entry.
-
-    A row longer than `pace.row_bytes` could never be sent, and a row of values that JSON or a
-    database cannot hold could not even be stored: a gap takes its number.
-    """
-    entries: list[Entry] = []
-    run: list[bytes] = []
-    run_kind: tuple[Kind, ModelRef | None] = (Kind.EVENT, None)
-    size = 0
-
-    def close_run(end: int) -> None:
-        if run:
-            entries.append(Entry(end - len(run), end - 1, *run_kind, SEPARATOR.join(run)))
-            run.clear()
-
-    for seq, row in enumerate(rows, next_seq):
-        kind, body = _encoded(seq, row, now_s)
-        if len(body) > pace.row_bytes:
-            kind, body = (Kind.GAP, None), gap_row(seq, seq, now_s, "row too large")
-        if kind != run_kind or kind[0] is Kind.GAP or size + len(body) > pace.entry_bytes:
-            close_run(seq)
-            run_kind, size = kind, 0
-        run.append(body)
-        size += len(body)
-    close_run(next_seq + len(rows))
-    return entries
-
-
-def _encoded(seq: int, row: Pending, now_s: float) -> tuple[tuple[Kind, ModelRef | None], bytes]:
-    try:
-        if isinstance(row, PendingEvent):
-            return (Kind.EVENT, None), event_row(seq, row.time_s, row.kind, row.fields)
-        model = row.result.model
-        if not 0 <= model.version <= MAX_SEQ:
-            raise ValueError(f"model version {model.version} takes more than 63 bits")
-        return (Kind.RESULT, model), result_row(seq, row.result, row.window, row.extra)
-    except Exception:
-        # The values are somebody else's, and so is what they raise when they are looked at.
-        log.warning("row %d cannot be encoded; a gap takes its number", seq, exc_info=True)
-        return (Kind.GAP, None), gap_row(seq, seq, now_s, "cannot be encoded")

@@ -13,8 +13,8 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps, Entry, Kind, spans_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult, pack
 from edgeml.sync.spans import Spans
-from edgeml.sync.writer import Pace, PendingEvent, PendingResult, pack
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 CAPS = Caps(results_bytes=1 << 20, events_bytes=1 << 20)

@@ -98,6 +98,13 @@ def test_what_is_acknowledged_is_let_go_even_beyond_a_hole() -> None:
     assert bench.session.in_flight == 1
 
 
+def test_a_word_that_says_nothing_new_costs_no_write() -> None:
+    bench = Bench(rows=30)
+    bench.tell(flow.Up(100))
+    assert len(bench.ack(10)) == 1
+    assert bench.ack(10) == []
+
+
 def test_an_acknowledgement_of_another_outbox_means_nothing() -> None:
     bench = Bench(rows=30)
     bench.tell(flow.Up(100))

@@ -14,8 +14,9 @@ from edgeml.errors import OutboxError
 from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps, Kind
 from edgeml.sync.outbox import Outbox
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.spans import Spans
-from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+from edgeml.sync.writer import Writer
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 OTHER = ModelRef("activity", 4, "cd" * 32)
