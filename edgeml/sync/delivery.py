@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from operator import index
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import InputError, OutboxError
@@ -101,6 +101,7 @@ class Delivery:
         self._thread = threading.Thread(target=self._run, name="edgeml-delivery", daemon=True)
         self._closing = threading.Event()
         self._fault: str | None = None
+        self._health_due_s = self._clock.monotonic_s()
         self._model: ModelRef | None = None
         self._model_changed = False
         self._health_fields: Mapping[str, Any] = {}
@@ -302,25 +303,27 @@ class Delivery:
         if link is None or courier is None:
             return
         link.open()
-        health_due_s = self._clock.monotonic_s()
         while not self._closing.is_set():
-            try:
-                courier.pump(_PUMP_S)
-                if self._model_changed:
-                    self._model_changed = False
-                    courier.set_model(self._model)
-                now_s = self._clock.monotonic_s()
-                if courier.record.connected and now_s >= health_due_s:
-                    health_due_s = now_s + self._settings.health_interval_s
-                    self._send_health(courier)
-                self._fault = None
-            except Exception as exc:
-                # This thread must outlive what nobody thought of: nothing is sent without it.
-                self._fault = f"the delivery goes on after {type(exc).__name__}: {exc}"
-                log.exception("%s", self._fault)
-                self._closing.wait(_PUMP_S)
+            self._turn(courier)
         farewell = courier.state(courier.record.connection, online=False)
         link.close(farewell)
+
+    def _turn(self, courier: Courier) -> None:
+        try:
+            courier.pump(_PUMP_S)
+            if self._model_changed:
+                self._model_changed = False
+                courier.set_model(self._model)
+            now_s = self._clock.monotonic_s()
+            if courier.record.connected and now_s >= self._health_due_s:
+                self._health_due_s = now_s + self._settings.health_interval_s
+                self._send_health(courier)
+            self._fault = None
+        except Exception as exc:
+            # This thread must outlive what nobody thought of: nothing is sent without it.
+            self._fault = f"the delivery goes on after {type(exc).__name__}: {exc}"
+            log.exception("%s", self._fault)
+            self._closing.wait(_PUMP_S)
 
     def _send_health(self, courier: Courier) -> None:
         report = {**self._health_fields, "delivery": asdict(self.health())}
@@ -329,10 +332,7 @@ class Delivery:
 
 def _whole(window_index: object) -> int:
     """The index as Python's own number; a source may count in NumPy's."""
-    try:
-        number = index(window_index)  # type: ignore[arg-type]
-    except TypeError:
-        number = None
+    number = index(window_index) if isinstance(window_index, SupportsIndex) else None
     if number is None or abs(number) > MAX_SEQ:
         raise InputError(f"window_index is {window_index!r}; it should be a whole number")
     return number

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edgeml.errors import OutboxError
+from edgeml.errors import InputError, OutboxError
 from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, embedded, find_mosquitto
 from edgeml.fleet.sqlite_store import SQLiteStore
@@ -151,6 +152,31 @@ def test_with_ack_broker_a_result_may_go_when_the_broker_answered(
         for n in range(100):
             delivery.put(a_result(n), window_index=n)
         assert delivery.wait_delivered(DEADLINE_S)
+
+
+def test_health_fields_that_json_does_not_have_do_not_stop_delivery(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        delivery.set_health({"t": float("nan"), "path": Path("x"), "v": 7, "array": np.arange(2)})
+        delivery.put(a_result(1))
+        assert delivery.wait_delivered(DEADLINE_S)
+    devices = SQLiteStore(store).status()
+    assert (devices[0].health["t"], devices[0].health["path"]) == (None, "x")
+    assert devices[0].health["array"] == [0, 1]
+
+
+def test_a_result_without_a_time_is_refused_where_it_is_put(tmp_path: Path) -> None:
+    nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
+    with Delivery("pump-7", nowhere) as delivery:
+        with pytest.raises(InputError, match="finite times"):
+            delivery.put(a_result(1)._replace(end_s=float("inf")))
+        with pytest.raises(InputError, match="window_index"):
+            delivery.put(a_result(1), window_index=1.5)  # type: ignore[arg-type]
+        delivery.put(a_result(1), window_index=np.int64(3))
+        assert delivery.flush(DEADLINE_S)
+        assert delivery.health().put == 1
 
 
 def test_a_second_process_on_one_outbox_is_told_so(tmp_path: Path) -> None:

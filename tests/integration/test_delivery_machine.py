@@ -27,9 +27,10 @@ from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.outbox import Outbox
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
-from edgeml.sync.writer import Pace, PendingEvent, PendingResult, Writer
+from edgeml.sync.writer import Writer
 
 MODELS = (ModelRef("one", 1, "11"), ModelRef("two", 2, "22"))
 SETTINGS = Mqtt("mqtt://nowhere", fleet="sim", batch_rows=8, inflight_batches=3)

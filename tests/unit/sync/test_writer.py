@@ -1,6 +1,7 @@
 """Between inference and disk: nothing waits for the disk, nothing on the way to it disappears."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,3 +250,30 @@ def test_the_writer_outlives_an_error_that_nobody_thought_of(
     assert writer.failures >= 1
     assert [row["window"] for row in stored(outbox)] == [1]
     assert writer.close(DEADLINE_S)
+
+
+def test_at_every_moment_each_row_is_counted_once(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = a_writer(outbox)
+    settle, seen = writer._settle, []
+
+    def look(rows: int, overflowed: int) -> None:
+        seen.append(writer.standing())
+        settle(rows, overflowed)
+        seen.append(writer.standing())
+
+    monkeypatch.setattr(writer, "_settle", look)
+    for n in range(30):
+        writer.put(a_result(n))
+        if n % 7 == 0:
+            assert writer.store_now()
+    assert len(seen) > 8
+    assert all(s.put == s.pending + s.waiting.rows for s in seen)
+
+
+def test_a_time_that_is_not_finite_never_reaches_the_disk_as_a_row(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    writer.put(PendingResult(a_result(1).result._replace(start_s=math.nan), 1, None))
+    assert writer.store_now()
+    assert stored(outbox)[0]["fields"]["reason"] == "cannot be encoded"
