@@ -7,7 +7,6 @@ entry, or covered by a gap, and the store can tell exactly what is missing.
 One thread writes, another may read; neither waits for the other.
 """
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,14 +17,14 @@ from typing import Any, Final
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
 from edgeml.sync import outboxfile
-from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Tally, Waiting
+from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Waiting
+from edgeml.sync.entrytable import EntryTable
 from edgeml.sync.outboxfile import BrokenOutboxError, translated
-from edgeml.sync.rows import gap_row, renumbered
-from edgeml.sync.spans import Range, Spans
+from edgeml.sync.rows import renumbered
+from edgeml.sync.spans import Spans
 
 _FREE_PAGES_KEPT: Final = 256
 _ROW_OVERHEAD: Final = 1.3
-_SUMS: Final = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
 
 
 class Outbox:
@@ -71,7 +70,7 @@ class Outbox:
     @property
     def waiting(self) -> Waiting:
         """What is in the outbox, from counters."""
-        return self._tally.waiting
+        return self._table.tally.waiting
 
     def oldest_age_s(self) -> float | None:
         """How long the oldest entry has waited, in seconds of running time."""
@@ -96,10 +95,10 @@ class Outbox:
         with translated(self.path):
             with self._transaction():
                 for entry in entries:
-                    self._insert(entry)
+                    self._table.insert(entry)
                 next_seq = entries[-1].last + 1 if entries else self.next_seq
                 for first, last in acked.ranges:
-                    self._delete("seq >= ? AND seq <= ? AND last <= ?", first, last, last)
+                    self._table.delete("seq >= ? AND seq <= ? AND last <= ?", first, last, last)
                 gaps = self._enforce_caps() if entries else Spans()
                 self._set("next_seq", next_seq)
                 self._set("lived_s", self._lived_s())
@@ -162,7 +161,7 @@ class Outbox:
             held = self._db.execute("SELECT seq, last FROM entries").fetchall()
             lost = Spans(((1, last),)).minus(stored).minus(Spans.of(held))
             with self._transaction():
-                self._write_gaps(lost, reason)
+                self._table.write_gaps(lost, reason)
         return lost
 
     def split(self, limit_bytes: int) -> Spans:
@@ -187,13 +186,15 @@ class Outbox:
                 found = self._db.execute(query, (limit_bytes, int(Kind.GAP))).fetchall()
                 for first, kind, name, version, digest, body in found:
                     model = None if name is None else ModelRef(name, version, digest)
-                    self._delete("seq = ?", first)
+                    self._table.delete("seq = ?", first)
                     for seq, row in enumerate(body.split(SEPARATOR), first):
                         if len(row) > limit_bytes:
-                            self._write_gaps(Spans(((seq, seq),)), "row too large for the broker")
+                            self._table.write_gaps(
+                                Spans(((seq, seq),)), "row too large for the broker"
+                            )
                             gaps = gaps.plus(seq, seq)
                         else:
-                            self._insert(Entry(seq, seq, Kind(kind), model, row))
+                            self._table.insert(Entry(seq, seq, Kind(kind), model, row))
         return gaps
 
     def rotate(self) -> None:
@@ -229,8 +230,8 @@ class Outbox:
             OutboxError: not even that is possible.
         """
         with translated(self.path), self._transaction():
-            target = int(self._tally.bytes_of[Kind.RESULT] * (1 - share))
-            return self._evict(Kind.RESULT, target, None, "disk full")
+            target = int(self._table.tally.bytes_of[Kind.RESULT] * (1 - share))
+            return self._table.evict(Kind.RESULT, target, None, "disk full")
 
     def start_over(self) -> Path:
         """Set a database that turned out to be damaged aside, and go on with a new one.
@@ -246,9 +247,9 @@ class Outbox:
         return self.aside
 
     def _open(self) -> None:
-        cap_bytes = int((self._caps.results_bytes + self._caps.events_bytes) * _ROW_OVERHEAD) + (
-            4 << 20
-        )
+        # Between any two events there can be a gap record, which is longer than a short event.
+        rows_bytes = self._caps.results_bytes + 3 * self._caps.events_bytes
+        cap_bytes = int(rows_bytes * _ROW_OVERHEAD) + (4 << 20)
         try:
             self._db = outboxfile.connect(self.path, cap_bytes)
             self._load()
@@ -272,17 +273,11 @@ class Outbox:
                     f"{self.path}: the outbox's own record is damaged: {exc}"
                 ) from exc
             self._opened_s = self._clock.monotonic_s()
-            self._models: dict[ModelRef, int] = {}
-            self._count()
+            self._table = EntryTable(self._db, self._clock, self._lived_s)
+            self._find_oldest()
             self._db.execute("BEGIN IMMEDIATE")
             self._set("boots", self.boots)
             self._db.execute("COMMIT")
-
-    def _count(self) -> None:
-        self._tally = Tally()
-        self._find_oldest()
-        for kind, *sums in self._db.execute(f"{_SUMS} GROUP BY kind").fetchall():
-            self._tally.add(Kind(kind), *sums)
 
     def _tidy(self) -> None:
         self._find_oldest()
@@ -308,35 +303,8 @@ class Outbox:
     def _undo(self) -> None:
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        self._models.clear()
-        self._count()
-
-    def _insert(self, entry: Entry) -> None:
-        model = None if entry.model is None else self._model_id(entry.model)
-        size = len(entry.body)
-        self._db.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (entry.seq, entry.last, int(entry.kind), model, size, self._lived_s(), entry.body),
-        )
-        self._tally.add(entry.kind, 1, entry.last - entry.seq + 1, size)
-
-    def _model_id(self, model: ModelRef) -> int:
-        known = self._models.get(model)
-        if known is None:
-            key = (model.name, model.version, model.digest)
-            self._db.execute(
-                "INSERT OR IGNORE INTO models (name, version, digest) VALUES (?, ?, ?)", key
-            )
-            query = "SELECT id FROM models WHERE name = ? AND version = ? AND digest = ?"
-            known = int(self._db.execute(query, key).fetchone()[0])
-            self._models[model] = known
-        return known
-
-    def _delete(self, where: str, *values: int) -> None:
-        query = f"{_SUMS} WHERE {where} GROUP BY kind"
-        for kind, entries, rows, size in self._db.execute(query, values).fetchall():
-            self._tally.add(Kind(kind), -entries, -rows, -size)
-        self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
+        self._table.recount()
+        self._find_oldest()
 
     def _enforce_caps(self) -> Spans:
         gaps = Spans()
@@ -344,48 +312,12 @@ class Outbox:
             (Kind.RESULT, self._caps.results_bytes),
             (Kind.EVENT, self._caps.events_bytes),
         ):
-            if self._tally.bytes_of[kind] > cap:
-                gaps = gaps.union(self._evict(kind, cap, None, "disk cap"))
+            if self._table.tally.bytes_of[kind] > cap:
+                gaps = gaps.union(self._table.evict(kind, cap, None, "disk cap"))
         if self._caps.max_age_s is not None:
             born_before_s = self._lived_s() - self._caps.max_age_s
-            gaps = gaps.union(self._evict(Kind.RESULT, 0, born_before_s, "age"))
+            gaps = gaps.union(self._table.evict(Kind.RESULT, 0, born_before_s, "age"))
         return gaps
-
-    def _evict(
-        self, kind: Kind, target_bytes: int, born_before_s: float | None, reason: str
-    ) -> Spans:
-        excess = self._tally.bytes_of[kind] - target_bytes
-        going: list[Range] = []
-        query = "SELECT seq, last, bytes, lived_s FROM entries WHERE kind = ? ORDER BY seq"
-        cursor = self._db.execute(query, (int(kind),))
-        for seq, last, size, lived_s in cursor:
-            if excess <= 0 or (born_before_s is not None and lived_s >= born_before_s):
-                break
-            going.append((seq, last))
-            excess -= size
-        cursor.close()
-        gone = Spans.of(going)
-        for first, last in gone.ranges:
-            self._delete("seq >= ? AND seq <= ?", first, last)
-        self._write_gaps(gone, reason)
-        return gone
-
-    def _write_gaps(self, lost: Spans, reason: str) -> None:
-        for first, last in lost.ranges:
-            self._insert(self._gap(first, last, reason))
-
-    def _gap(self, first: int, last: int, reason: str) -> Entry:
-        """The gap record, grown over the one just before it where the reason is the same."""
-        query = (
-            "SELECT seq, last, body FROM entries WHERE seq < ? AND kind = ? "
-            "ORDER BY seq DESC LIMIT 1"
-        )
-        before = self._db.execute(query, (first, int(Kind.GAP))).fetchone()
-        touches = before is not None and before[1] == first - 1
-        if touches and json.loads(before[2])["fields"]["reason"] == reason:
-            self._delete("seq = ?", before[0])
-            first = before[0]
-        return Entry(first, last, Kind.GAP, None, gap_row(first, last, self._clock.now_s(), reason))
 
     def _set(self, key: str, value: str | float) -> None:
         self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))

@@ -296,3 +296,27 @@ def test_what_fails_after_the_commit_does_not_store_the_rows_twice(
     store(outbox, a_result(1))
     assert outbox.next_seq == 2
     assert spans_of(everything(outbox)) == Spans(((1, 1),))
+
+
+def test_gaps_that_touch_on_either_side_grow_together(tmp_path: Path, clock: ManualClock) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(results_bytes=2_000, events_bytes=2_000), clock)
+    box._db.execute("PRAGMA synchronous=OFF")
+    for n in range(1_000):
+        store(box, a_result(n), an_event(n))
+    assert spans_of(everything(box)) == Spans(((1, 2_000),))
+    assert len(gaps(box)) <= box.waiting.rows + 1 < 100
+    assert {reason for *_, reason in gaps(box)} == {"disk cap"}
+    box.close()
+
+
+def test_very_many_gaps_are_told_apart_no_more(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeml.sync.entrytable._GAPS_TOLD_APART", 10)
+    store(outbox, *(a_result(n) for n in range(100)))
+    outbox.commit([], Spans(((1, 100),)))
+    for n in range(1, 101):
+        outbox.audit(Spans(((n + 1, 100),)), n, f"reason {n}")
+    assert spans_of(everything(outbox)) == Spans(((1, 100),))
+    assert len(gaps(outbox)) <= 12
+    assert gaps(outbox)[-1][2] == "several"
