@@ -84,7 +84,8 @@ def from_function(function: Any, keep: Any = None) -> FloatModel:
                 f"the model takes batches of {fixed_batch}; a device has batches of 1"
             )
         module = tf.Module()
-        module.keep = (keep, function)
+        # What is saved must own every variable that its function reads.
+        module.keep = (keep, function, list(function.graph.variables))
         signature = [tf.TensorSpec((1, *input_shape), tf.float32, name="input")]
         module.serve = tf.function(call, input_signature=signature)
         with quiet_converter():

@@ -1,0 +1,159 @@
+"""What makes an int8 file smaller and closer: ranges, granularity, and bytes nobody reads."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeml.errors import ConversionError
+from edgeml.runtime.graph import read_graph
+from edgeml_converters import Spec, convert
+from edgeml_converters.bundling import pipeline_of
+from edgeml_converters.granularity import fit_to_size
+from edgeml_converters.inspection import read_weights, unpack_model
+from edgeml_converters.lite import calibrate, convert_saved_model, quantise
+from edgeml_converters.measure import run_tflite
+from edgeml_converters.ranges import best_range, clipped
+from edgeml_converters.schemes import SCHEMES, check_applied
+from edgeml_converters.slim import WEIGHTS_ALIGNMENT, slim
+from edgeml_converters.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def folder(model: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("saved")
+    open_source(model).save(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def prepared(data: Any, spec: Spec) -> Any:
+    return pipeline_of(spec).batch(data[0])
+
+
+@pytest.fixture(scope="module")
+def wide(folder: Path, prepared: Any) -> bytes:
+    return calibrate(folder, prepared)
+
+
+def _error_in(values: Any, low: float, high: float) -> float:
+    step = (high - low) / 255
+    held = np.clip(np.rint(values / step), np.rint(low / step), np.rint(high / step)) * step
+    return float(np.mean((values - held) ** 2))
+
+
+def test_one_value_far_out_does_not_coarsen_all_the_others() -> None:
+    values = np.random.default_rng(1).normal(size=400_000)
+    values[7] = 30.0
+    low, high = best_range(values)
+    assert high < 24
+    assert _error_in(values, low, high) < 0.8 * _error_in(values, values.min(), 30.0)
+
+
+def test_a_tensor_that_never_varies_still_has_a_range_with_zero_in_it() -> None:
+    assert best_range(np.zeros(10)) == (0.0, 0.0)
+    low, high = best_range(np.full(10, 3.0))
+    assert low == 0.0
+    assert high == pytest.approx(3.0, abs=0.02)
+
+
+def test_narrower_ranges_leave_the_input_s_and_the_output_s_alone(
+    wide: bytes, prepared: Any
+) -> None:
+    before, after = (
+        unpack_model(wide).subgraphs[0],
+        unpack_model(clipped(wide, prepared)).subgraphs[0],
+    )
+    ends = {int(i) for i in (*before.inputs, *before.outputs)}
+    narrowed = 0
+    for i, (old, new) in enumerate(zip(before.tensors, after.tensors, strict=True)):
+        if old.quantization is None or old.quantization.max is None:
+            continue
+        assert new.quantization.max[0] <= old.quantization.max[0] + 1e-6
+        if i in ends:
+            assert new.quantization.max[0] == old.quantization.max[0]
+        narrowed += new.quantization.max[0] < old.quantization.max[0]
+    assert narrowed
+
+
+def test_slimming_changes_no_output_and_keeps_what_tools_read(
+    wide: bytes, prepared: Any, folder: Path
+) -> None:
+    for fat in (
+        quantise(wide, "int8"),
+        convert_saved_model(folder, SCHEMES["float32"], "float", prepared),
+    ):
+        thin = slim(fat)
+        assert len(thin) < len(fat)
+        np.testing.assert_array_equal(run_tflite(thin, prepared).raw, run_tflite(fat, prepared).raw)
+        assert read_graph(thin).inputs == read_graph(fat).inputs
+        assert read_graph(thin).outputs == read_graph(fat).outputs
+        assert slim(thin) == thin
+        assert [d.signatureKey for d in unpack_model(thin).signatureDefs] == [b"serve"]
+
+
+def test_weights_stay_aligned_as_the_schema_asks(wide: bytes) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(slim(quantise(wide, "int8")), 0)
+    offsets = []
+    for i in range(model.BuffersLength()):
+        buffer = model.Buffers(i)
+        if not buffer.DataIsNone():
+            table = buffer._tab
+            offsets.append(table.Vector(table.Offset(4)) % WEIGHTS_ALIGNMENT)
+    assert offsets
+    assert set(offsets) == {0}
+
+
+def test_a_size_between_two_granularities_is_met_with_the_smaller_error(
+    wide: bytes, prepared: Any
+) -> None:
+    reference = run_tflite(wide, prepared).outputs
+
+    def error(tflite: bytes) -> float:
+        return float(np.mean((run_tflite(tflite, prepared).outputs - reference) ** 2))
+
+    coarse, fine = quantise(wide, "int8", dense_per_channel=False), quantise(wide, "int8")
+    tight = fit_to_size(coarse, fine, len(slim(coarse)), error)
+    roomy = fit_to_size(coarse, fine, len(slim(fine)) + 100, error)
+    assert len(tight) <= len(slim(coarse))
+    assert error(roomy) <= error(tight)
+    assert error(roomy) <= error(coarse)
+
+
+def test_a_model_that_cannot_be_small_enough_is_refused(model: Any, data: Any, spec: Spec) -> None:
+    with pytest.raises(ConversionError, match="more than 1000; make the model smaller"):
+        convert(model, data[0], spec=spec, max_bytes=1000)
+
+
+def test_a_scheme_that_changed_nothing_is_an_error_and_not_a_result(
+    folder: Path, prepared: Any
+) -> None:
+    untouched = convert_saved_model(folder, SCHEMES["float32"], "float", prepared)
+    for name in ("float16", "dynamic"):
+        with pytest.raises(ConversionError, match="left the weights as they were"):
+            check_applied(untouched, SCHEMES[name], "float")
+    for name in ("int8", "int16x8"):
+        with pytest.raises(ConversionError, match="fell back silently"):
+            check_applied(untouched, SCHEMES[name], "int8")
+
+
+def test_dynamic_quantisation_of_a_model_that_is_too_small_for_it_is_not_called_a_result(
+    folder: Path, prepared: Any
+) -> None:
+    """TensorFlow leaves kernels below 1024 numbers as they are, and says nothing."""
+    tflite = convert_saved_model(folder, SCHEMES["dynamic"], "float", prepared)
+    with pytest.raises(ConversionError, match="left the weights as they were"):
+        check_applied(tflite, SCHEMES["dynamic"], "float")
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "dynamic"])
+def test_most_of_the_weights_have_the_type_of_their_scheme(
+    name: str, folder: Path, prepared: Any
+) -> None:
+    tflite = convert_saved_model(folder, SCHEMES[name], "float", prepared)
+    check_applied(tflite, SCHEMES[name], "float")
+    weights = read_weights(tflite)
+    assert max(weights.elements, key=lambda kind: weights.elements[kind]) == SCHEMES[name].weights
