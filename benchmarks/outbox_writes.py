@@ -25,7 +25,8 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.rows import result_row
-from edgeml.sync.writer import Pace, PendingResult, Writer
+from edgeml.sync.pending import Pace, PendingResult
+from edgeml.sync.writer import Writer
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 SLOW_ROWS = 300
