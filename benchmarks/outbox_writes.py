@@ -24,8 +24,8 @@ from edgeml.clock import SystemClock
 from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps
 from edgeml.sync.outbox import Outbox
-from edgeml.sync.rows import result_row
 from edgeml.sync.pending import Pace, PendingResult
+from edgeml.sync.rows import result_row
 from edgeml.sync.writer import Writer
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
