@@ -61,7 +61,7 @@ def convert(
         spec: what the model's file does not say.
         evaluation: raw windows and their labels (or None) to judge on, held out from
             training; None judges agreement with the float model on `calibration`.
-        scheme: one of `SCHEMES`, or "auto": the smallest that keeps its score.
+        scheme: one of `SCHEMES`, or "auto": the cheapest that keeps its score.
         io: "int8" for integer input and output where the scheme has them, or "float".
         max_drop: how much score may be lost; None is 0.01 for "auto" and no limit for
             a scheme that was named.

@@ -26,12 +26,15 @@ class Scheme:
         activation_dtype: of input and output where `io` is "int8"; "" where they stay float.
         optimise: whether the converter's optimisation is on.
         calibrated: whether ranges are measured on data.
-        weights: the tensor type that most of the weights' bytes must have.
+        weights: the tensor type that most of the weights must have.
+        cost: rank of what it costs to run on an ARM core: integers throughout are the
+            cheapest, weights that are turned back into floats the dearest.
     """
 
     name: str
     op_sets: tuple[str, ...]
     weights: str
+    cost: int
     weight_type: str = ""
     activation_dtype: str = ""
     optimise: bool = True
@@ -42,13 +45,14 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {
         scheme.name: scheme
         for scheme in (
-            Scheme("float32", ("TFLITE_BUILTINS",), "float32", optimise=False),
-            Scheme("float16", ("TFLITE_BUILTINS",), "float16", weight_type="float16"),
-            Scheme("dynamic", ("TFLITE_BUILTINS",), "int8"),
+            Scheme("float32", ("TFLITE_BUILTINS",), "float32", 2, optimise=False),
+            Scheme("float16", ("TFLITE_BUILTINS",), "float16", 3, weight_type="float16"),
+            Scheme("dynamic", ("TFLITE_BUILTINS",), "int8", 1),
             Scheme(
                 "int8",
                 ("TFLITE_BUILTINS_INT8",),
                 "int8",
+                0,
                 activation_dtype="int8",
                 calibrated=True,
             ),
@@ -56,6 +60,7 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
                 "int16x8",
                 ("EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8",),
                 "int8",
+                1,
                 activation_dtype="int16",
                 calibrated=True,
             ),

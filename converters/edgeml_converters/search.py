@@ -1,4 +1,4 @@
-"""Tries schemes on one model and chooses: the smallest file that keeps its score.
+"""Tries schemes on one model and chooses: the cheapest file that keeps its score.
 
 The point estimate of the drop decides; its interval says when the windows are
 too few for that to mean much, because refusing every model with a small test
@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from edgeml_converters.schemes import Scheme, check_applied
 from edgeml_converters.slim import slim
 
 Floats = npt.NDArray[np.float32]
+
+ABOUT_AS_SMALL: Final = 1.1
+"""How much larger than the smallest a file may be that costs less to run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +108,7 @@ def choose(
     metric: str,
     max_bytes: int | None = None,
 ) -> Choice:
-    """The smallest file whose drop is within `max_drop`.
+    """The cheapest file whose drop is within `max_drop`: small, then quick to run.
 
     Args:
         tried: at least one.
@@ -130,7 +134,7 @@ def choose(
         if (max_drop is None or one.verdict.drop <= max_drop)
         and (max_bytes is None or len(one.tflite) <= max_bytes)
     ]
-    best = min(fitting, key=lambda one: len(one.tflite)) if fitting else None
+    best = _cheapest(fitting) if fitting else None
     candidates = tuple(_candidate(one, best, max_drop) for one in tried)
     if best is None:
         closest = min((one.verdict.drop for one in made), default=None)
@@ -143,6 +147,13 @@ def choose(
         )
     chosen = next(one for one in candidates if one.scheme == best.scheme.name)
     return Choice(best, chosen, candidates)
+
+
+def _cheapest(fitting: Sequence[Attempt]) -> Attempt:
+    """The one that costs least to run, of those about as small as the smallest."""
+    limit = ABOUT_AS_SMALL * min(len(one.tflite) for one in fitting)
+    small = [one for one in fitting if len(one.tflite) <= limit]
+    return min(small, key=lambda one: (one.scheme.cost, len(one.tflite)))
 
 
 def doubt(verdict: Verdict, max_drop: float | None, n: int) -> str | None:
@@ -160,9 +171,10 @@ def _candidate(one: Attempt | Failure, best: Attempt | None, max_drop: float | N
         return Candidate(one.scheme.name, None, None, one.seconds, f"not possible: {one.error}")
     line = Candidate(one.scheme.name, len(one.tflite), one.verdict, one.seconds, "")
     if one is best:
-        reason = "chosen" if max_drop is None else f"chosen: the smallest within {max_drop:g}"
+        reason = "chosen" if max_drop is None else f"chosen: the cheapest within {max_drop:g}"
     elif max_drop is not None and one.verdict.drop > max_drop:
         reason = f"loses {one.verdict.drop:.4g}, more than {max_drop:g}"
     else:
-        reason = "larger than the chosen one"
+        dearer = best is not None and len(one.tflite) <= len(best.tflite)
+        reason = f"{'dearer to run' if dearer else 'larger'} than the chosen one"
     return replace(line, reason=reason)
