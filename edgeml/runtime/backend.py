@@ -46,6 +46,7 @@ class Backend(Protocol):
         version: of the package behind it.
         threads: that it computes with.
         delegate: the delegate in use, by name; None for the interpreter's own kernels.
+        batches: whether its batch axis may be resized beyond 1 and run.
         input: the tensor that `run` takes.
         outputs: the tensors that `run` gives, in order.
     """
@@ -54,6 +55,7 @@ class Backend(Protocol):
     version: str
     threads: int
     delegate: str | None
+    batches: bool
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 

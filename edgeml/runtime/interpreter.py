@@ -24,6 +24,7 @@ class InterpreterBackend:
     __slots__ = (
         "_index",
         "_interpreter",
+        "batches",
         "delegate",
         "input",
         "name",
@@ -41,12 +42,14 @@ class InterpreterBackend:
         interpreter: Any,
         threads: int,
         delegate: str | None,
+        batches: bool = True,
     ) -> None:
         """Take over an interpreter whose tensors are allocated."""
         self.name = name
         self.version = version
         self.threads = threads
         self.delegate = delegate
+        self.batches = batches
         self._interpreter = interpreter
         self.input, self.outputs = self._look_up()
         self._index = self.input.index
@@ -114,6 +117,7 @@ def open_interpreter(
     tflite: bytes,
     threads: int,
     delegate: DelegateSpec | None,
+    batches: bool = True,
 ) -> InterpreterBackend:
     """Open a model with the `interpreter` module of a package of the TFLite family.
 
@@ -134,7 +138,7 @@ def open_interpreter(
         if label is not None:
             what = f"delegate {label!r} cannot take the model"
         raise backend_error(what, exc) from exc
-    return InterpreterBackend(name, version, interpreter, threads, label)
+    return InterpreterBackend(name, version, interpreter, threads, label, batches)
 
 
 def _delegate_options(api: Any, delegate: DelegateSpec) -> dict[str, Any]:

@@ -261,7 +261,9 @@ class Model:
             self._backend.reset_variables()
 
     def _run_batch(self, x: Floats) -> Iterable[list[Sequence[Array]]]:
-        if self._variables or self._graph.state or self._backend is None:
+        backend = self._backend
+        alone = self._variables or self._graph.state
+        if backend is None or alone or not backend.batches:
             return ([self._run(row.reshape(self.input_spec.shape))] for row in x)
         if self._batcher is None:
             from edgeml.runtime.batch import Batcher  # a device that streams never needs it

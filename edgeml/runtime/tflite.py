@@ -1,8 +1,12 @@
 """The tflite-runtime interpreter: the only one that 32-bit ARM has.
 
 Version 2.14 was built against numpy 1 and fails in strange ways on numpy 2,
-without declaring it, so that is checked here.
+without declaring it, so that is checked here. Its wheel for 32-bit ARM crashes
+when a fully connected int8 layer runs on more than one row (seen under emulation),
+so there every window runs by itself.
 """
+
+import os
 
 import numpy as np
 
@@ -26,6 +30,8 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
     import tflite_runtime
     from tflite_runtime import interpreter
 
+    batches = not os.uname().machine.startswith("armv")
+
     return open_interpreter(
-        "tflite", tflite_runtime.__version__, interpreter, tflite, threads, delegate
+        "tflite", tflite_runtime.__version__, interpreter, tflite, threads, delegate, batches
     )

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from platform import machine
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +81,8 @@ def test_every_way_of_quantising_the_classifier_agrees_with_the_float_one(
 def test_the_tensors_say_what_the_file_says(name: str) -> None:
     backend = opened(name, "classifier_int8")
     assert backend.name == name
-    assert backend.version
+    assert backend.version[0].isdigit()
+    assert backend.batches == (backend.name != "tflite" or not machine().startswith("armv"))
     assert backend.input.shape == (1, *SHAPE)
     assert backend.input.dtype == np.int8
     assert backend.input.quantised
@@ -117,6 +119,8 @@ def test_two_outputs_come_in_the_order_of_the_tensors(name: str) -> None:
 
 def test_a_resized_model_runs_its_rows_as_the_single_one_does(name: str) -> None:
     single, batch = opened(name, "classifier_int8"), opened(name, "classifier_int8")
+    if not batch.batches:
+        pytest.skip("this interpreter crashes on more than one row, and says so")
     batch.resize((4, *SHAPE))
     assert batch.outputs[0].shape == (4, 4)
     x = quantise(windows(4), single.input)
