@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from edgeml.clock import Clock
@@ -21,6 +22,7 @@ from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.messages import Ack, State, encode_latest
 from edgeml.sync.outbox import Outbox
+from edgeml.sync.outboxfile import BrokenOutboxError
 from edgeml.sync.session import Policy, Session
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
@@ -76,6 +78,7 @@ class Courier:
         self._clock = clock
         self._commits: deque[Spans] = deque()
         self._max_packet_bytes = settings.batch_bytes
+        self._receive_maximum = settings.inflight_batches
         self._split_ordered = False
         self._again_s: float | None = None
         self._latest_seq = 0
@@ -115,7 +118,7 @@ class Courier:
         if self._again_s is not None and self._clock.monotonic_s() >= self._again_s:
             self._again_s = None
             if self.record.connected:
-                self._tell(flow.Up(self._settings.inflight_batches))
+                self._tell(flow.Up(self._receive_maximum))
 
     def state(self, connection: int, *, online: bool) -> Message:
         """The state message of a connection: its birth, its farewell and its will."""
@@ -151,7 +154,10 @@ class Courier:
             settings.inflight_batches,
             settings.resend_after_s,
         )
-        return Session(policy, self._outbox.next_seq, self._outbox.mark)
+        return Session(policy, self._outbox.next_seq, self._outbox.mark, self._vouched())
+
+    def _vouched(self) -> int | None:
+        return self._outbox.vouched if self._settings.ack == "fleet" else None
 
     def _begin_again(self) -> None:
         """Another outbox: nothing that the session knew is true any more."""
@@ -161,15 +167,16 @@ class Courier:
         self._latest_seq = 0
         if self.record.connected:
             self._announce()
-            self._tell(flow.Up(self._settings.inflight_batches))
+            self._tell(flow.Up(self._receive_maximum))
 
     def _on_line_event(self, event: LinkEvent) -> None:
         if isinstance(event, Up):
             self.record.connected, self.record.mqtt5 = True, event.mqtt5
             self.record.connection, self.record.last_error = event.connection, None
             self._max_packet_bytes = min(self._settings.batch_bytes, event.max_packet_bytes)
+            self._receive_maximum = event.receive_maximum
             self._announce()
-            self._tell(flow.Up(event.receive_maximum))
+            self._tell(flow.Up(self._receive_maximum))
         elif isinstance(event, Down):
             self.record.connected, self.record.last_error = False, event.reason
             self.record.outages += event.was_up
@@ -194,14 +201,15 @@ class Courier:
         self._tell(flow.Acked(ack, event.retained))
 
     def _on_commit(self, gaps: Spans) -> None:
+        committed = flow.Committed(self._outbox.next_seq, gaps, self._vouched())
         if self._outbox.id != self._session.policy.outbox:
             self._begin_again()
         elif self._split_ordered and self.record.connected:
             self._split_ordered = False
-            self._tell(flow.Committed(self._outbox.next_seq, gaps))
-            self._tell(flow.Up(self._settings.inflight_batches))
+            self._tell(committed)
+            self._tell(flow.Up(self._receive_maximum))
         else:
-            self._tell(flow.Committed(self._outbox.next_seq, gaps))
+            self._tell(committed)
 
     def _tell(self, event: flow.Event) -> None:
         events: deque[flow.Event] = deque([event])
@@ -219,6 +227,10 @@ class Courier:
             self._writer.let_go(effect.acked, effect.mark)
         elif isinstance(effect, flow.Audit):
             self._order_audit(effect.ack)
+        elif isinstance(effect, flow.Trust):
+            self._order(self._outbox.vouch)
+        elif isinstance(effect, flow.Ask):
+            self._announce()
         else:
             log.error(
                 "%s: the store knows more than this file gave: an old copy", self._outbox.path
@@ -226,17 +238,20 @@ class Courier:
             self._order(self._outbox.rotate)
         return None
 
-    def _order(self, work: Callable[[], None]) -> None:
+    def _order(self, work: Callable[[], Spans | None]) -> None:
+        """Have the outbox rewritten, if it still is the one that the session speaks of."""
+        outbox_id = self._session.policy.outbox
+
         def run() -> Spans:
-            work()
-            return Spans()
+            gaps = work() if self._outbox.id == outbox_id else None
+            return gaps or Spans()
 
         self._writer.order(run)
 
     def _order_audit(self, ack: Ack) -> None:
         stored = ack.above.plus(1, ack.mark) if ack.mark else ack.above
         horizon = ack.horizon(self._outbox.next_seq - 1)
-        self._writer.order(
+        self._order(
             lambda: self._outbox.audit(stored, horizon, "the store lost what it had confirmed")
         )
 
@@ -251,12 +266,15 @@ class Courier:
     def _send(self, read: flow.Read) -> flow.Event | None:
         try:
             entries = self._gather(read)
+        except BrokenOutboxError as exc:
+            self._order(partial(_fail, exc))  # the writer sets the file aside
+            return None
         except OutboxError as exc:
             log.warning("%s", exc)
             self._again_s = self._clock.monotonic_s() + _READ_RETRY_S
             return None
-        if entries is None:
-            return None
+        if entries is None or self._outbox.id != self._session.policy.outbox:
+            return None  # what was read is being rewritten, or was: the commit says so
         if not entries:
             return flow.Nothing(read)
         entries.sort(key=lambda entry: entry.seq)
@@ -315,7 +333,11 @@ class Courier:
     def _order_split(self, limit_bytes: int) -> None:
         if not self._split_ordered:
             self._split_ordered = True
-            self._writer.order(lambda: self._outbox.split(limit_bytes))
+            self._order(lambda: self._outbox.split(limit_bytes))
+
+
+def _fail(exc: OutboxError) -> None:
+    raise exc
 
 
 def _wanted(entry: Entry, read: flow.Read) -> bool:

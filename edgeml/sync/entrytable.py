@@ -12,8 +12,8 @@ from typing import Final
 
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
-from edgeml.sync.entries import Entry, Kind, Tally
-from edgeml.sync.rows import gap_row
+from edgeml.sync.entries import SEPARATOR, Entry, Kind, Tally
+from edgeml.sync.rows import gap_row, renumbered
 from edgeml.sync.spans import Range, Spans
 
 _SUMS: Final = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
@@ -72,6 +72,28 @@ class EntryTable:
         for kind, entries, rows, size in self._db.execute(query, values).fetchall():
             self.tally.add(Kind(kind), -entries, -rows, -size)
         self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
+
+    def renumber(self) -> int:
+        """Number all rows from 1, in their order; the number after the last."""
+        held = self._db.execute("SELECT seq, last, body FROM entries ORDER BY seq").fetchall()
+        next_seq = 1
+        for seq, last, body in held:
+            shift = next_seq - seq
+            kind = None
+            try:
+                moved = SEPARATOR.join(renumbered(row, shift) for row in body.split(SEPARATOR))
+            except (ValueError, TypeError, LookupError):
+                # A row that is no JSON any more can neither be renumbered nor sent.
+                kind = int(Kind.GAP)
+                moved = gap_row(next_seq, last + shift, self._clock.now_s(), "damaged on disk")
+            self._db.execute(
+                "UPDATE entries SET seq = ?, last = ?, body = ?, kind = coalesce(?, kind) "
+                "WHERE seq = ?",
+                (next_seq, last + shift, moved, kind, seq),
+            )
+            next_seq = last + shift + 1
+        self.recount()
+        return next_seq
 
     def evict(
         self, kind: Kind, target_bytes: int, born_before_s: float | None, reason: str

@@ -16,6 +16,7 @@ class Phase(Enum):
 
     OFFLINE = "offline"
     ONLINE = "online"
+    ROTATING = "rotating"
 
 
 class Lane(Enum):
@@ -43,10 +44,14 @@ class Down:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Rows reached the disk: numbers below `next_seq` exist, `gaps` now cover some of them."""
+    """Rows reached the disk: numbers below `next_seq` exist, `gaps` now cover some of them.
+
+    `vouched` is the outbox's, None where nobody needs to vouch for anything.
+    """
 
     next_seq: int
     gaps: Spans
+    vouched: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,4 +146,14 @@ class Rotate:
     """The store knows numbers that this outbox never gave: become another outbox."""
 
 
-Effect = Read | LetGo | Audit | Rotate
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The store knows no more than this outbox gave: it is no old copy, vouch for what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Nobody has said yet how far the store is: announce the device again."""
+
+
+Effect = Read | LetGo | Audit | Rotate | Trust | Ask

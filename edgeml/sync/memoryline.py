@@ -7,12 +7,9 @@ that answers from memory, it confirms a message before anybody has it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from edgeml.errors import LinkError
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
-
-_RECEIVE_MAXIMUM: Final = 8
 
 
 @dataclass(slots=True)
@@ -59,6 +56,7 @@ class MemoryLine:
         filters: the filters to hold; `+` matches one level, `$share/GROUP/` is taken off.
         will: the message that the broker publishes when connection number n is cut.
         packet_bytes: the largest packet that the broker says it accepts.
+        receive_maximum: most unanswered messages that it says it accepts.
     """
 
     def __init__(
@@ -67,11 +65,13 @@ class MemoryLine:
         filters: tuple[str, ...],
         will: Callable[[int], Message | None] = lambda _: None,
         packet_bytes: int = 64 * 1024,
+        receive_maximum: int = 8,
     ) -> None:
         self._broker = broker
         self._filters = [_without_group(name).split("/") for name in filters]
         self._will = will
         self._packet_bytes = packet_bytes
+        self._receive_maximum = receive_maximum
         self._inbox: list[LinkEvent] = []
         self._up = False
         self._open = False
@@ -93,7 +93,8 @@ class MemoryLine:
         if self._open and not self._up and self._broker.running:
             self._up = True
             self._connections += 1
-            self._inbox.append(Up(self._connections, True, _RECEIVE_MAXIMUM, self._packet_bytes))
+            limits = (self._receive_maximum, self._packet_bytes)
+            self._inbox.append(Up(self._connections, True, *limits))
             for topic, payload in self._broker.retained.items():
                 if self.wants(topic):
                     self.deliver(topic, payload, retained=True, qos=1)

@@ -20,7 +20,6 @@ from edgeml.sync import outboxfile
 from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Waiting
 from edgeml.sync.entrytable import EntryTable
 from edgeml.sync.outboxfile import BrokenOutboxError, translated
-from edgeml.sync.rows import renumbered
 from edgeml.sync.spans import Spans
 
 _FREE_PAGES_KEPT: Final = 256
@@ -37,6 +36,8 @@ class Outbox:
         next_seq: the number that the next row gets.
         mark: the store's mark, as last heard and written down.
         boots: how often the outbox was opened.
+        vouched: the last number that existed when this file was last known to be the newest of
+            its copies; a store that knows more of this outbox has it from another copy.
         aside: where a damaged predecessor went when this one was opened, if so.
     """
 
@@ -50,8 +51,11 @@ class Outbox:
         self._caps = caps
         self._clock = clock
         self.aside: Path | None = None
+        self.id = ""
         self.next_seq = 1
+        self.vouched = 0
         self.mark = 0
+        self._table: EntryTable
         self._reading = threading.Lock()
         self._lock = outboxfile.take_lock(path)
         try:
@@ -97,14 +101,16 @@ class Outbox:
                 for entry in entries:
                     self._table.insert(entry)
                 next_seq = entries[-1].last + 1 if entries else self.next_seq
+                vouched = next_seq - 1 if self._newest else self.vouched
                 for first, last in acked.ranges:
                     self._table.delete("seq >= ? AND seq <= ? AND last <= ?", first, last, last)
                 gaps = self._enforce_caps() if entries else Spans()
                 self._set("next_seq", next_seq)
+                self._set("vouched", vouched)
                 self._set("lived_s", self._lived_s())
                 if mark is not None:
                     self._set("mark", mark)
-            self.next_seq = next_seq
+            self.next_seq, self.vouched = next_seq, vouched
             self.mark = self.mark if mark is None else mark
         # The rows are stored: whatever fails from here on must not make anybody store them again.
         with suppress(sqlite3.Error):
@@ -197,6 +203,16 @@ class Outbox:
                             self._table.insert(Entry(seq, seq, Kind(kind), model, row))
         return gaps
 
+    def vouch(self) -> None:
+        """Note that this file is no old copy: what it holds, and will hold, may be sent.
+
+        Raises:
+            OutboxError: it cannot be written down.
+        """
+        with translated(self.path), self._transaction():
+            self._set("vouched", self.next_seq - 1)
+        self._newest, self.vouched = True, self.next_seq - 1
+
     def rotate(self) -> None:
         """Become another outbox: new id, the same rows, numbered from 1.
 
@@ -206,22 +222,21 @@ class Outbox:
         Raises:
             OutboxError: it cannot be rewritten.
         """
-        with translated(self.path), self._transaction():
-            held = self._db.execute("SELECT seq, last, body FROM entries ORDER BY seq").fetchall()
-            next_seq = 1
-            for seq, last, body in held:
-                shift = next_seq - seq
-                moved = SEPARATOR.join(renumbered(row, shift) for row in body.split(SEPARATOR))
-                self._db.execute(
-                    "UPDATE entries SET seq = ?, last = ?, body = ? WHERE seq = ?",
-                    (next_seq, last + shift, moved, seq),
-                )
-                next_seq = last + shift + 1
-            new_id = outboxfile.new_outbox_id()
-            self._set("outbox", new_id)
-            self._set("next_seq", next_seq)
-            self._set("mark", 0)
-        self.id, self.next_seq, self.mark = new_id, next_seq, 0
+        old_id = self.id
+        try:
+            with translated(self.path), self._transaction():
+                next_seq = self._table.renumber()
+                # Whoever reads renumbered rows must find the new id already.
+                self.id = outboxfile.new_outbox_id()
+                self._set("outbox", self.id)
+                self._set("next_seq", next_seq)
+                self._set("vouched", next_seq - 1)
+                self._set("mark", 0)
+        except BaseException:
+            self.id = old_id
+            raise
+        self.next_seq, self.mark = next_seq, 0
+        self._newest, self.vouched = True, next_seq - 1
 
     def evict(self, share: float) -> Spans:
         """Give up the oldest share of the results, to make room on a full disk.
@@ -267,11 +282,14 @@ class Outbox:
                 self.next_seq = int(meta["next_seq"])
                 self.mark = int(meta["mark"])
                 self.boots = int(meta["boots"]) + 1
+                self.vouched = int(meta.get("vouched", self.next_seq - 1))
                 self._lived_before_s = float(meta["lived_s"])
             except (KeyError, ValueError, TypeError) as exc:
                 raise BrokenOutboxError(
                     f"{self.path}: the outbox's own record is damaged: {exc}"
                 ) from exc
+            # Of a file that has just been made there is no other copy.
+            self._newest = self.boots == 1
             self._opened_s = self._clock.monotonic_s()
             self._table = EntryTable(self._db, self._clock, self._lived_s)
             self._find_oldest()
@@ -320,7 +338,7 @@ class Outbox:
         return gaps
 
     def _set(self, key: str, value: str | float) -> None:
-        self._db.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
     def _lived_s(self) -> float:
         return self._lived_before_s + self._clock.monotonic_s() - self._opened_s

@@ -6,6 +6,7 @@ has. A message that is not confirmed in time is sent again; when nothing at all
 is confirmed, one message at a time probes until the other side is back.
 
     OFFLINE --Up--> ONLINE --Down--> OFFLINE
+                    ONLINE --an ack of unborn numbers--> ROTATING, until another outbox begins
 
 Everything in flight is forgotten when the line falls, because a broker that
 died has forgotten it, too: the next connection begins at the mark.
@@ -19,6 +20,7 @@ from edgeml.sync.flow import (
     Acked,
     Allowed,
     Answered,
+    Ask,
     Audit,
     Committed,
     Down,
@@ -33,6 +35,7 @@ from edgeml.sync.flow import (
     Rotate,
     Sent,
     Tick,
+    Trust,
     Up,
 )
 from edgeml.sync.messages import Ack
@@ -85,12 +88,16 @@ class _Flight:
 class Session:
     """The state of one outbox's delivery.
 
+    Numbers beyond `vouched` are not sent before the store was heard, because what it knows beyond
+    them it cannot have from this file; None where it does not matter.
+
     Invariant: a number below `next_seq` is confirmed, in flight, or ahead of a cursor.
     """
 
     policy: Policy
     next_seq: int
     mark: int
+    vouched: int | None = None
     phase: Phase = Phase.OFFLINE
     resends: int = 0
     _window: int = 1
@@ -108,6 +115,9 @@ class Session:
     _audit_s: float | None = None
     _gap_s: float = 0.0
     _gaps: bool = False
+    _trusted: bool = False
+    _ask_s: float = 0.0
+    _ask_pause_s: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -132,11 +142,13 @@ class Session:
 
     def next_deadline_s(self) -> float | None:
         """When the next `Tick` is due; None while nothing is timed."""
-        if self.phase is Phase.OFFLINE:
+        if self.phase is not Phase.ONLINE:
             return None
         times = [flight.sent_s + self._patience_s for flight in self._flights[:1]]
         if self._audit_s is not None:
             times.append(self._audit_s)
+        if self._is_held():
+            times.append(self._ask_s)
         if self._gaps:
             times.append(self._gap_s + GAP_PAUSE_S)
         return min(times, default=None)
@@ -154,11 +166,13 @@ class Session:
         self._audit_s = None
         self._gaps = False
         self._gap_s = now_s
-        old_last = self.next_seq - 1
+        self._ask_pause_s = self._patience_s
+        self._ask_s = now_s + self._ask_pause_s
+        old_last = self._last()
         self._cursors = {
-            Lane.NEW_EVENTS: _Cursor(self.next_seq, _FOREVER),
+            Lane.NEW_EVENTS: _Cursor(old_last + 1, _FOREVER),
             Lane.OLD_EVENTS: _Cursor(1, old_last, descending=True),
-            Lane.NEW_RESULTS: _Cursor(self.next_seq, _FOREVER),
+            Lane.NEW_RESULTS: _Cursor(old_last + 1, _FOREVER),
             Lane.OLD_RESULTS: _Cursor(1, old_last),
         }
         return []
@@ -169,11 +183,11 @@ class Session:
         return []
 
     def _note_commit(self, event: Committed, _now_s: float) -> list[Effect]:
-        self.next_seq = event.next_seq
+        self.next_seq, self.vouched = event.next_seq, event.vouched
         return []
 
     def _committed(self, event: Committed, _now_s: float) -> list[Effect]:
-        self.next_seq = event.next_seq
+        self.next_seq, self.vouched = event.next_seq, event.vouched
         self._gaps = self._gaps or bool(event.gaps)
         return []
 
@@ -225,11 +239,19 @@ class Session:
         if ack.outbox != self.policy.outbox or not self.policy.by_fleet:
             return []
         known = ack.above.ranges[-1][1] if ack.above else ack.mark
-        if max(known, ack.mark) >= self.next_seq:
-            return [Rotate()]
+        stored = ack.above.plus(1, ack.mark) if ack.mark else ack.above
+        if max(known, ack.mark) > self._last():
+            self.phase = Phase.ROTATING
+            self._flights.clear()
+            # Up to the last number that was vouched for, both copies hold the same rows.
+            last = 0 if self._trusted else self._last()
+            ours = stored.minus(Spans(((last + 1, _FOREVER),)))
+            return [*([LetGo(ours, None)] if ours else []), Rotate()]
         self._latest = ack
         effects: list[Effect] = []
-        stored = ack.above.plus(1, ack.mark) if ack.mark else ack.above
+        if self.vouched is not None and not self._trusted and not event.retained:
+            self._trusted = True
+            effects.append(Trust())
         kept = [f for f in self._flights if f.spans.minus(stored)]
         progress = len(kept) < len(self._flights) or ack.mark > self.mark
         self._flights = kept
@@ -254,7 +276,7 @@ class Session:
     def _tick(self, _event: Tick, now_s: float) -> list[Effect]:
         if self._gaps and now_s >= self._gap_s + GAP_PAUSE_S:
             self._gaps, self._gap_s = False, now_s
-            self._cursors[Lane.OLD_EVENTS] = _Cursor(1, self.next_seq - 1, descending=True)
+            self._cursors[Lane.OLD_EVENTS] = _Cursor(1, self._last(), descending=True)
         overdue = [f for f in self._flights if now_s >= f.sent_s + self._patience_s]
         if overdue:
             if self._probing:
@@ -265,7 +287,19 @@ class Session:
             self._audit_s = None
             self.mark = min(self.mark, self._latest.mark)
             return [Audit(self._latest)]
+        if self._is_held() and now_s >= self._ask_s:
+            self._ask_pause_s = min(self._ask_pause_s * 2, PROBE_PAUSE_MAX_S)
+            self._ask_s = now_s + self._ask_pause_s
+            return [Ask()]
         return []
+
+    def _last(self) -> int:
+        """The last number that may be sent."""
+        last = self.next_seq - 1
+        return last if self.vouched is None else min(self.vouched, last)
+
+    def _is_held(self) -> bool:
+        return not self._trusted and self._last() < self.next_seq - 1
 
     def _start_probing(self, now_s: float) -> None:
         if not self._probing:
@@ -299,7 +333,7 @@ class Session:
 
     def _next_read(self) -> list[Effect]:
         window = 1 if self._probing else self._window
-        if self.phase is Phase.OFFLINE or self._reading or len(self._flights) >= window:
+        if self.phase is not Phase.ONLINE or self._reading or len(self._flights) >= window:
             return []
         read = self._choose()
         if read is None:
@@ -328,7 +362,7 @@ class Session:
             first, last = only.ranges[0][0], only.ranges[-1][1]
             return Read(lane, first, last, descending=False, skip=skip, only=only)
         cursor = self._cursors[lane]
-        last = min(cursor.last, self.next_seq - 1)
+        last = min(cursor.last, self._last())
         return (
             Read(lane, cursor.first, last, cursor.descending, skip)
             if cursor.first <= last
@@ -348,6 +382,9 @@ class Session:
         (Phase.ONLINE, Answered): _answered,
         (Phase.ONLINE, Acked): _acked,
         (Phase.ONLINE, Tick): _tick,
+        (Phase.ROTATING, Up): _up,
+        (Phase.ROTATING, Down): _down,
+        (Phase.ROTATING, Committed): _note_commit,
     }
 
 

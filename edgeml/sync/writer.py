@@ -247,13 +247,17 @@ class Writer:
 
     def _work(self) -> None:
         gaps = Spans()
+        if self._orders and (self._acked or self._mark is not None):
+            # An order may number the rows anew; these confirmations speak of the old numbers.
+            acked, mark = self._take_acks()
+            self._outbox.commit([], acked, mark)
+            self._forget_acks(acked, mark)
         while self._orders:
             gaps = gaps.union(self._orders[0]())
             self._orders.popleft()
         rows = [self._pending[i] for i in range(min(len(self._pending), _ROWS_AT_ONCE))]
         overflowed = 0 if len(rows) < len(self._pending) else self._overflowed
-        with self._acks_lock:
-            acked, mark = self._acked, self._mark
+        acked, mark = self._take_acks()
         if rows or overflowed or acked or mark is not None:
             entries = pack(rows, self._outbox.next_seq, self._pace, self._clock.now_s())
             if overflowed:
@@ -261,11 +265,18 @@ class Writer:
                 entries.append(self._overflow(next_seq, overflowed))
             gaps = gaps.union(self._outbox.commit(entries, acked, mark))
             self._settle(len(rows), overflowed)
-            with self._acks_lock:
-                self._acked = self._acked.minus(acked)
-                self._mark = None if self._mark == mark else self._mark
+            self._forget_acks(acked, mark)
         self._settle(0, 0)
         self._on_commit(gaps)
+
+    def _take_acks(self) -> tuple[Spans, int | None]:
+        with self._acks_lock:
+            return self._acked, self._mark
+
+    def _forget_acks(self, acked: Spans, mark: int | None) -> None:
+        with self._acks_lock:
+            self._acked = self._acked.minus(acked)
+            self._mark = None if self._mark == mark else self._mark
 
     def _settle(self, rows: int, overflowed: int) -> None:
         with self._counting:

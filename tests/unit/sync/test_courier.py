@@ -1,6 +1,7 @@
 """What goes onto the line, and what becomes of it, with the real outbox and a broker in memory."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from edgeml.clock import ManualClock
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
-from edgeml.sync.batches import parse_events, parse_results
+from edgeml.sync.batches import Batch, parse_events, parse_results
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
@@ -31,18 +32,33 @@ ACK = topics.device_topic("default", "dev", topics.ACK)
 class Device:
     """A device's delivery on a clock and a broker that the test holds."""
 
-    def __init__(self, home: Path, *, packet_bytes: int = 64 * 1024, **options: Any) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        packet_bytes: int = 64 * 1024,
+        receive_maximum: int = 8,
+        **options: Any,
+    ) -> None:
         self.clock = ManualClock(now_s=MIDNIGHT_S)
         self.broker = MemoryBroker()
         self.outbox = Outbox(home / "outbox.db", Caps(1 << 24, 1 << 20), self.clock)
         self.writer = Writer(self.outbox, PACE, self.clock, self._committed)
-        self.line = MemoryLine(self.broker, (ACK,), packet_bytes=packet_bytes)
+        self.line = MemoryLine(
+            self.broker, (ACK,), packet_bytes=packet_bytes, receive_maximum=receive_maximum
+        )
         settings = Mqtt("mqtt://nowhere", **options)
         self.courier = Courier("dev", settings, self.outbox, self.writer, self.line, self.clock)
         self.line.open()
         somebody = MemoryLine(self.broker, tuple(f"edgeml/1/+/d/+/{name}" for name in BULK))
         somebody.open()
         somebody.step(0.0)
+
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.outbox.close()
 
     def _committed(self, gaps: Spans) -> None:
         self.courier.committed(gaps)
@@ -75,6 +91,30 @@ class Device:
         return [
             row.label for payload in self.sent("results") for row in parse_results(payload).results
         ]
+
+
+class Store:
+    """What an ingest would know, and its word on it."""
+
+    def __init__(self) -> None:
+        self.labels: list[str | None] = []
+        self.spans: dict[str, Spans] = {}
+
+    def serve(self, device: Device) -> None:
+        for _ in range(6):
+            device.pump()
+            for payload in device.sent("results"):
+                self.take(parse_results(payload))
+            device.broker.waiting.clear()
+            spans = self.spans.get(device.outbox.id, Spans())
+            mark = spans.reach()
+            ack = Ack(device.outbox.id, mark, spans.above(mark), "i.1")
+            device.line.deliver(ACK, ack.encode(), retained=False, qos=0)
+
+    def take(self, batch: Batch) -> None:
+        known = self.spans.get(batch.outbox, Spans())
+        self.labels += [row.label for row in batch.results if row.seq not in known]
+        self.spans[batch.outbox] = known.union(batch.spans)
 
 
 MakeDevice = Callable[..., Device]
@@ -129,6 +169,7 @@ def test_an_old_copy_of_an_outbox_goes_on_under_a_new_name(make: MakeDevice) -> 
     device.put("a", "b")
     device.pump()
     old_id = device.outbox.id
+    device.acknowledge(0)
     device.broker.waiting.clear()
     device.acknowledge(500)
     assert device.outbox.id != old_id
@@ -202,3 +243,96 @@ def test_a_confirmed_result_leaves_the_disk(make: MakeDevice) -> None:
     assert device.outbox.waiting.rows == 2
     device.acknowledge(2)
     assert device.outbox.waiting.rows == 0
+
+
+def test_an_old_copy_that_went_on_loses_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    store, copy = Store(), tmp_path / "copy"
+    with Device(tmp_path) as first:
+        first.put(*"abcde")
+        store.serve(first)
+        first.put("f")  # not delivered yet when the copy is made
+    shutil.copyfile(tmp_path / "outbox.db", copy)
+    with Device(tmp_path) as lost:
+        lost.put("g", "h", "i")
+        store.serve(lost)
+    shutil.copyfile(copy, tmp_path / "outbox.db")
+    for labels in ("jkl", "mnopqr"):
+        with Device(tmp_path) as restored:
+            restored.broker.running = False
+            restored.put(*labels)
+    with Device(tmp_path) as restored:
+        store.serve(restored)
+        assert restored.outbox.waiting.rows == 0
+    assert "".join(sorted(store.labels)) == "abcdefghijklmnopqr"
+
+
+def test_a_second_acknowledgement_does_not_rename_twice(make: MakeDevice) -> None:
+    device = make()
+    device.put("a", "b")
+    device.pump()
+    old_id = device.outbox.id
+    device.acknowledge(0)
+    ack = Ack(old_id, 500, Spans(), "i.1").encode()
+    device.line.deliver(ACK, ack, retained=True, qos=0)
+    device.courier.pump(0.0)
+    device.line.deliver(ACK, ack, retained=False, qos=0)
+    assert device.writer.store_now()
+    new_id = device.outbox.id
+    device.broker.waiting.clear()
+    device.pump()
+    assert old_id != new_id == device.outbox.id
+    assert {parse_results(p).outbox for p in device.sent("results")} == {new_id}
+    assert device.labels() == ["a", "b"]
+
+
+def test_what_was_confirmed_by_an_old_number_is_not_deleted_by_a_new_one(make: MakeDevice) -> None:
+    device = make()
+    device.put("a", "b")
+    device.put("c", "d")
+    device.pump()
+    device.acknowledge(0)
+    device.writer.let_go(Spans(((1, 2),)), 2)
+    device.writer.order(lambda: device.outbox.rotate() or Spans())
+    assert device.writer.store_now()
+    assert device.outbox.waiting.rows == 2
+    device.broker.waiting.clear()
+    device.pump()
+    assert device.labels() == ["c", "d"]
+
+
+def test_a_broker_of_few_messages_is_not_flooded_after_the_outbox_was_rewritten(
+    make: MakeDevice,
+) -> None:
+    device = make(packet_bytes=6_000, receive_maximum=2)
+    for n in range(12):
+        device.put(*"x" * 20, str(n))
+    device.pump(6)
+    assert device.courier.session.in_flight == 2
+
+
+def test_a_page_that_breaks_while_running_ends_one_outbox_and_not_the_delivery(
+    make: MakeDevice,
+) -> None:
+    device = make()
+    for _ in range(20):
+        device.put(*"abcdefghijklmnopqrst" * 5)
+    old_id = device.outbox.id
+    device.outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(device.outbox.path.read_bytes())
+    leaves = [
+        at for at in range(4096, len(content), 4096)
+        if content[at] == 0x0D and int.from_bytes(content[at + 3 : at + 5], "big")
+    ]  # fmt: skip
+    with device.outbox.path.open("r+b") as file:
+        for at in leaves[2:]:
+            file.seek(at)
+            file.write(b"\xff" * 64)
+    device.outbox._reader.execute("PRAGMA cache_size=1")
+    for _ in range(4):
+        device.pump()
+        device.clock.advance(1.0)
+    assert device.outbox.id != old_id
+    assert device.outbox.aside is not None
+    device.put("new")
+    device.pump()
+    assert device.labels()[-1] == "new"

@@ -13,9 +13,16 @@ class Bench:
     """A session, the numbers that its outbox holds, and the messages that it sent."""
 
     def __init__(
-        self, rows: int = 0, *, by_fleet: bool = True, window: int = 4, per_batch: int = 10
+        self,
+        rows: int = 0,
+        *,
+        by_fleet: bool = True,
+        window: int = 4,
+        per_batch: int = 10,
+        vouched: int | None = None,
     ) -> None:
-        self.session = Session(Policy("box", by_fleet, window, resend_after_s=10.0), rows + 1, 0)
+        policy = Policy("box", by_fleet, window, resend_after_s=10.0)
+        self.session = Session(policy, rows + 1, 0, vouched)
         self.per_batch = per_batch
         self.events: set[int] = set()
         self.sent: list[tuple[Lane, Spans]] = []
@@ -217,7 +224,43 @@ def test_a_store_that_knows_unborn_numbers_makes_the_outbox_another_one(
 ) -> None:
     bench = Bench(rows=20)
     bench.tell(flow.Up(100))
-    assert bench.ack(mark, *above) == [flow.Rotate()]
+    stored = Spans.of(above).plus(1, mark).minus(Spans(((21, 21),)))
+    # What both copies hold leaves first; then nothing is said under the old name any more.
+    assert bench.ack(mark, *above) == [flow.LetGo(stored, None), flow.Rotate()]
+    bench.sent.clear()
+    assert bench.ack(mark, *above) == []
+    bench.commit(25)
+    assert bench.sent == []
+
+
+def test_numbers_that_nobody_vouched_for_wait_until_the_store_was_heard() -> None:
+    bench = Bench(rows=30, vouched=10)
+    bench.tell(flow.Up(100))
+    assert bench.ranges() == [(1, 10)]
+    assert bench.ack(10, retained=True) == [flow.LetGo(Spans(((1, 10),)), 10)]
+    assert flow.Trust() in bench.ack(10, ingest="b.1")
+    bench.commit(31)
+    assert bench.ranges()[1:] == [(11, 20), (21, 30)]
+
+
+def test_a_store_that_knows_what_an_old_copy_never_gave_is_noticed_whatever_came_since() -> None:
+    bench = Bench(rows=250, vouched=100)
+    bench.tell(flow.Up(100))
+    assert bench.ack(200, retained=True) == [flow.LetGo(Spans(((1, 100),)), None), flow.Rotate()]
+
+
+def test_a_device_that_hears_nothing_of_the_store_announces_itself_again() -> None:
+    bench = Bench(rows=30, vouched=0)
+    bench.tell(flow.Up(100))
+    pauses = []
+    for _ in range(3):
+        due_s = bench.session.next_deadline_s()
+        assert due_s is not None
+        pauses.append(due_s - bench.now_s)
+        bench.now_s = due_s
+        assert bench.tell(flow.Tick()) == [flow.Ask()]
+    assert pauses == [10, 20, 40]
+    assert bench.sent == []
 
 
 def test_gaps_that_appear_behind_the_reading_are_sent_soon() -> None:
