@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import Quantisation
 from edgeml_converters.baseline import make_baseline
-from edgeml_converters.bundling import golden_windows, make_bundle, make_golden, pipeline_of
+from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
 from edgeml_converters.judge import Judge
 from edgeml_converters.metrics import answers, choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
@@ -107,7 +107,7 @@ def convert(
 
     steps("pack the bundle")
     best = choice.attempt
-    golden = make_golden(best.tflite, best.scheme, spec, golden_windows(judged))
+    golden = make_golden(best.tflite, best.scheme, spec, judged)
     said = answers(spec.outputs.task, best.outputs, inputs)
     bundle = make_bundle(
         best.tflite,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.runtime.backend import open_backend
+from edgeml.runtime.backend import DelegateSpec, open_backend
 from edgeml.runtime.tensors import TensorSpec, dequantise, quantise
 
 Floats = npt.NDArray[np.float32]
@@ -27,17 +27,19 @@ class Run:
     output: TensorSpec
 
 
-def run_tflite(tflite: bytes, inputs: Floats) -> Run:
+def run_tflite(tflite: bytes, inputs: Floats, delegate: str | None = None) -> Run:
     """Run every window through a model with one input and one output, a batch of 1 at a time.
 
     Args:
         tflite: a file that was made here and so is trusted to open.
         inputs: float32 (n, *model input), preprocessed; n at least 1.
+        delegate: "none" for the interpreter's own kernels instead of XNNPACK's.
 
     Raises:
         BackendError: the interpreter refuses the model or fails.
     """
-    backend = open_backend(tflite)
+    spec = None if delegate is None else DelegateSpec(delegate, {})
+    backend = open_backend(tflite, delegate=spec)
     given, made = backend.input, backend.outputs[0]
     batch = quantise(inputs, given) if given.quantised else inputs.astype(given.dtype)
     rows = [backend.run(window.reshape(given.shape))[0] for window in batch]

@@ -135,3 +135,14 @@ def test_the_demonstration_replays_the_test_recordings_exactly(tmp_path: Path) -
     training_script("activity").write_recordings(tmp_path / "recordings.npz")
     shipped = ROOT / "edgeml" / "demo" / "data" / "recordings.npz"
     assert (tmp_path / "recordings.npz").read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_windows_are_answered_alike_by_every_kernel(name: str) -> None:
+    """So that a difference means a fault, and not the other side of a tie."""
+    bundle = Bundle.read(bundle_path(name))
+    assert bundle.golden is not None
+    for delegate in (None, "none"):
+        with Model.load(bundle, delegate=delegate) as model:
+            given = [model.run_raw(window) for window in bundle.golden.windows]
+        np.testing.assert_array_equal(given, bundle.golden.outputs)
