@@ -3,9 +3,11 @@
 One loop in one thread: gather messages for a moment, store them in one
 transaction, then publish each outbox's mark and answer the broker. Nothing is
 answered before it is durable, so an ingest that dies has promised nothing. A
-message that cannot be read goes to the dead letters and never stops the rest.
+message that cannot be read goes to the dead letters, and then the device is
+told which one it was, so that it never stops the rest.
 """
 
+import contextlib
 import logging
 import secrets
 import threading
@@ -22,14 +24,16 @@ from edgeml.sync.batches import parse_events, parse_results
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, Message, Received, Up
 from edgeml.sync.link import Link
-from edgeml.sync.messages import Ack, State, parse_health
+from edgeml.sync.messages import Ack, Refusal, State, digest_of, parse_health
+from edgeml.sync.wire import LaterVersionError
 
 log: Final = logging.getLogger("edgeml.ingest")
 
 GROUP: Final = "edgeml-ingest"
 _RETRY_S: Final = 1.0
 _IDLE_S: Final = 1.0
-_LETTER_BYTES: Final = 64 * 1024
+_LETTER_BYTES: Final = 256 * 1024
+_REASON_LETTERS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Ingest:
         self._intake = Intake()
         self._tokens: list[int] = []
         self._asked: dict[tuple[str, str], bool] = {}
+        self._refused: list[tuple[str, Refusal]] = []
+        self._failing = False
         self._since_s: float | None = None
         self.tally = Tally()
 
@@ -131,6 +137,8 @@ class Ingest:
             elif isinstance(event, Down):
                 # What was not answered comes again, from the broker or from the device.
                 self._tokens.clear()
+                if self._failing:
+                    self._intake.batches.clear()
                 self.tally.outages += event.was_up
             elif isinstance(event, Received):
                 self._receive(event)
@@ -149,6 +157,8 @@ class Ingest:
             log.warning("%s", exc)
 
     def _receive(self, event: Received) -> None:
+        if self._failing and self._intake.size >= 2 * self._limits.messages:
+            return  # neither kept nor answered: the device sends it again
         self.tally.messages += 1
         if event.token:
             self._tokens.append(event.token)
@@ -159,33 +169,46 @@ class Ingest:
         try:
             self._sort(event)
         except ProtocolError as exc:
-            self._bury(event.topic, event.payload, str(exc))
+            self._bury(event, exc)
 
     def _sort(self, event: Received) -> None:
         address = topics.parse(event.topic)
         if address.channel == topics.RESULTS:
-            self._intake.batches.append(Delivered(address.device, parse_results(event.payload)))
+            batch = parse_results(event.payload)
+            self._intake.batches.append(Delivered(address.device, batch, event.payload))
         elif address.channel == topics.EVENTS:
-            self._intake.batches.append(Delivered(address.device, parse_events(event.payload)))
+            batch = parse_events(event.payload)
+            self._intake.batches.append(Delivered(address.device, batch, event.payload))
         elif address.channel == topics.HEALTH:
-            self._intake.healths.append((address.device, parse_health(event.payload)))
+            self._intake.note_health(address.device, parse_health(event.payload))
         else:
             state = State.parse(event.payload)
             if state.device != address.device:
                 raise ProtocolError(
                     f"a state of {state.device!r} on the topic of {address.device!r}"
                 )
-            self._intake.states.append(state)
+            self._intake.note_state(state)
             if state.online:
                 # A state that was retained is older than this connection, so the device's
                 # messages may be, too; one that has just been sent is not.
                 who = (state.device, state.outbox)
                 self._asked[who] = self._asked.get(who, False) or event.retained
 
-    def _bury(self, topic: str, payload: bytes, reason: str) -> None:
-        log.warning("%s: %s", topic, reason)
+    def _bury(self, event: Received, exc: ProtocolError) -> None:
+        log.warning("%s: %s", event.topic, exc)
         self.tally.dead_letters += 1
-        self._intake.letters.append(Letter(topic, payload[:_LETTER_BYTES], reason))
+        letter = Letter(event.topic, event.payload[:_LETTER_BYTES], str(exc))
+        self._intake.letters.append(letter)
+        # What a later version said is not wrong: the device keeps it until this end is upgraded.
+        if not isinstance(exc, LaterVersionError):
+            with contextlib.suppress(ProtocolError):
+                address = topics.parse(event.topic)
+                if address.channel in (topics.RESULTS, topics.EVENTS):
+                    self._refuse(address.device, event.payload, str(exc))
+
+    def _refuse(self, device: str, payload: bytes, reason: str) -> None:
+        reason = reason[:_REASON_LETTERS]
+        self._refused.append((device, Refusal(digest_of(payload), reason, self._name)))
 
     def _flush(self) -> None:
         """Store what is in hand, then, and only then, say so."""
@@ -196,13 +219,18 @@ class Ingest:
         except StoreError as exc:
             log.warning("%s; another attempt follows", exc)
             self._since_s = self._clock.monotonic_s() + _RETRY_S
+            self._failing = True
             return
+        self._failing = False
         self._intake = Intake()
         self._asked.clear()
         self._since_s = None
         self._publish(progress)
         self._publish([p for p, new in asked if not new])
         self._publish([p for p, new in asked if new], greeting=True)
+        for device, refusal in self._refused:
+            self._say(device, refusal.encode(), retain=False)
+        self._refused.clear()
         for token in tokens:
             self._link.acknowledge(token)
         del self._tokens[: len(tokens)]
@@ -221,7 +249,10 @@ class Ingest:
             return self._commit_whole(part)
         except UnstorableError as exc:
             self.tally.dead_letters += 1
-            return self._commit_whole(Intake(letters=[self._letter(part, str(exc))]))
+            progress = self._commit_whole(Intake(letters=[self._letter(part, str(exc))]))
+            for delivered in part.batches:
+                self._refuse(delivered.device, delivered.payload, str(exc))
+            return progress
 
     def _commit_whole(self, intake: Intake) -> list[Progress]:
         committed = self._store.commit(intake, self._clock.now_s())
@@ -235,18 +266,19 @@ class Ingest:
             delivered = part.batches[0]
             channel = topics.EVENTS if delivered.batch.model is None else topics.RESULTS
             topic = topics.device_topic(self._fleet, delivered.device, channel)
-            return Letter(topic, repr(delivered.batch).encode()[:_LETTER_BYTES], reason)
+            return Letter(topic, delivered.payload[:_LETTER_BYTES], reason)
         return Letter("", repr(part).encode("utf-8", "replace")[:_LETTER_BYTES], reason)
 
     def _publish(self, progress: Iterable[Progress], *, greeting: bool = False) -> None:
         """Publish marks; one that gets lost is said again with the next batch or connection."""
         for p in progress:
             ack = Ack(p.outbox, p.mark, p.above, self._name, greeting)
-            topic = topics.device_topic(self._fleet, p.device, topics.ACK)
-            try:
-                self._link.publish(Message(topic, ack.encode(), qos=0, retain=True))
-            except LinkError:
-                return
+            self._say(p.device, ack.encode(), retain=True)
+
+    def _say(self, device: str, payload: bytes, *, retain: bool) -> None:
+        topic = topics.device_topic(self._fleet, device, topics.ACK)
+        with contextlib.suppress(LinkError):
+            self._link.publish(Message(topic, payload, qos=0, retain=retain))
 
 
 def filters(fleet: str, mqtt5: bool) -> tuple[str, ...]:

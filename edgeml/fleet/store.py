@@ -22,10 +22,11 @@ class UnstorableError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """A batch that a device sent."""
+    """A batch that a device sent; `payload` is the message that it came in."""
 
     device: str
     batch: Batch
+    payload: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,25 @@ class Intake:
 
     def __bool__(self) -> bool:
         return bool(self.batches or self.states or self.healths or self.letters)
+
+    @property
+    def size(self) -> int:
+        """How many messages there are, states and health aside: of those a device has one."""
+        return len(self.batches) + len(self.letters)
+
+    def note_state(self, state: State) -> None:
+        """Add a state; of two of one outbox only the newer is kept."""
+        for at, known in enumerate(self.states):
+            if (known.device, known.outbox) == (state.device, state.outbox):
+                if state.epoch >= known.epoch:
+                    del self.states[at]
+                    self.states.append(state)
+                return
+        self.states.append(state)
+
+    def note_health(self, device: str, health: Mapping[str, Any]) -> None:
+        """Add what a device says of itself; only the last is kept."""
+        self.healths = [*(h for h in self.healths if h[0] != device), (device, health)]
 
     def parts(self) -> Iterator["Intake"]:
         """The same, message by message."""

@@ -20,7 +20,7 @@ from edgeml.sync.batches import encode_batch
 from edgeml.sync.budget import Budget
 from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.messages import Ack, State, encode_latest
+from edgeml.sync.messages import Ack, Refusal, State, digest_of, encode_latest, parse_answer
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError
 from edgeml.sync.session import Policy, Session
@@ -77,6 +77,7 @@ class Courier:
         self._line = line
         self._clock = clock
         self._commits: deque[Spans] = deque()
+        self._isolated: deque[Spans] = deque()
         self._max_packet_bytes = settings.batch_bytes
         self._receive_maximum = settings.inflight_batches
         self._split_ordered = False
@@ -194,14 +195,21 @@ class Courier:
         if not event.payload:
             return  # a retained message was cleared
         try:
-            ack = Ack.parse(event.payload)
+            answer = parse_answer(event.payload)
         except ProtocolError as exc:
             log.warning("%s: %s", event.topic, exc)
             return
-        self._tell(flow.Acked(ack, event.retained))
+        if isinstance(answer, Refusal):
+            log.warning("the ingest refuses a message: %s", answer.reason)
+            self._tell(flow.Refused(answer.digest))
+        else:
+            self._tell(flow.Acked(answer, event.retained))
 
     def _on_commit(self, gaps: Spans) -> None:
-        committed = flow.Committed(self._outbox.next_seq, gaps, self._vouched())
+        isolated = Spans()
+        while self._isolated:
+            isolated = isolated.union(self._isolated.popleft())
+        committed = flow.Committed(self._outbox.next_seq, gaps, self._vouched(), isolated)
         if self._outbox.id != self._session.policy.outbox:
             self._begin_again()
         elif self._split_ordered and self.record.connected:
@@ -227,6 +235,10 @@ class Courier:
             self._writer.let_go(effect.acked, effect.mark)
         elif isinstance(effect, flow.Audit):
             self._order_audit(effect.ack)
+        elif isinstance(effect, flow.Isolate):
+            self._order(partial(self._isolate, effect.spans))
+        elif isinstance(effect, flow.GiveUp):
+            self._order(partial(self._outbox.give_up, effect.spans))
         elif isinstance(effect, flow.Trust):
             self._order(self._outbox.vouch)
         elif isinstance(effect, flow.Ask):
@@ -247,6 +259,11 @@ class Courier:
             return gaps or Spans()
 
         self._writer.order(run)
+
+    def _isolate(self, spans: Spans) -> Spans:
+        gaps = self._outbox.isolate(spans)
+        self._isolated.append(spans)
+        return gaps
 
     def _order_audit(self, ack: Ack) -> None:
         stored = ack.above.plus(1, ack.mark) if ack.mark else ack.above
@@ -288,9 +305,18 @@ class Courier:
         self._budget.spend(len(payload))
         if self._settings.latest and model is not None and entries[-1].last > self._latest_seq:
             self._latest_seq = entries[-1].last
-            flat = encode_latest(self._device, model, rows[-1])
-            self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
-        return None if token is None else flow.Sent(read, token, spans_of(entries))
+            self._publish_latest(model, rows[-1])
+        if token is None:
+            return None
+        count = sum(1 if e.kind is Kind.GAP else e.last - e.seq + 1 for e in entries)
+        return flow.Sent(read, token, spans_of(entries), count, digest_of(payload))
+
+    def _publish_latest(self, model: ModelRef, row: bytes) -> None:
+        try:
+            flat = encode_latest(self._device, model, row)
+        except (ValueError, LookupError, TypeError):
+            return  # the row was damaged on disk; the ingest will say so
+        self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
 
     def _publish(self, message: Message) -> int | None:
         try:
@@ -319,9 +345,12 @@ class Courier:
                 size += len(entry.body)
                 rows += entry.last - entry.seq + 1 if entry.kind is not Kind.GAP else 1
                 full = size > limit_bytes or rows > self._settings.batch_rows
-                if gathered and (full or entry.model != gathered[0].model):
+                alone = read.alone.touches(entry.seq, entry.last)
+                if gathered and (full or alone or entry.model != gathered[0].model):
                     return gathered
                 gathered.append(entry)
+                if alone:
+                    return gathered
             if len(found) < _ENTRIES_AT_ONCE:
                 break
             if read.descending:

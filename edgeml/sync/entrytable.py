@@ -13,12 +13,13 @@ from typing import Final
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
 from edgeml.sync.entries import SEPARATOR, Entry, Kind, Tally
-from edgeml.sync.rows import gap_row, renumbered
+from edgeml.sync.rows import gap_row, numbered, renumbered
 from edgeml.sync.spans import Range, Spans
 
 _SUMS: Final = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entries"
 _GAPS_TOLD_APART: Final = 1000
 _SEVERAL: Final = "several"
+_DAMAGED: Final = "damaged on disk"
 
 
 class EntryTable:
@@ -47,12 +48,12 @@ class EntryTable:
     def insert(self, entry: Entry) -> None:
         """Add an entry at numbers that no other has."""
         model = None if entry.model is None else self._model_id(entry.model)
-        size = len(entry.body)
-        self._db.execute(
-            "INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (entry.seq, entry.last, int(entry.kind), model, size, self._lived_s(), entry.body),
-        )
-        self.tally.add(entry.kind, 1, entry.last - entry.seq + 1, size)
+        head = (entry.seq, entry.last, int(entry.kind), model)
+        self._add(entry.kind, (*head, len(entry.body), self._lived_s(), entry.body))
+
+    def _add(self, kind: Kind, row: tuple[int, int, int, int | None, int, float, bytes]) -> None:
+        self._db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        self.tally.add(kind, 1, row[1] - row[0] + 1, row[4])
 
     def _model_id(self, model: ModelRef) -> int:
         known = self._models.get(model)
@@ -73,6 +74,45 @@ class EntryTable:
             self.tally.add(Kind(kind), -entries, -rows, -size)
         self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
 
+    def isolate(self, spans: Spans) -> Spans:
+        """Store each row among some numbers by itself; what is no row any more becomes a gap."""
+        lost: list[Range] = []
+        for first, last, kind, model, lived_s, body in self._among(spans):
+            if kind == Kind.GAP:
+                continue
+            rows = body.split(SEPARATOR)
+            self.delete("seq = ?", first)
+            if len(rows) != last - first + 1:
+                lost.append((first, last))
+                continue
+            for seq, row in enumerate(rows, first):
+                if numbered(row) == seq:
+                    self._add(Kind(kind), (seq, seq, kind, model, len(row), lived_s, row))
+                else:
+                    lost.append((seq, seq))
+        gaps = Spans.of(lost)
+        self.write_gaps(gaps, _DAMAGED)
+        return gaps
+
+    def give_up(self, spans: Spans, reason: str) -> Spans:
+        """Let gaps take the place of whole entries; the numbers that they now cover."""
+        gone = Spans.of((row[0], row[1]) for row in self._among(spans))
+        for first, last in gone.ranges:
+            self.delete("seq >= ? AND seq <= ?", first, last)
+        self.write_gaps(gone, reason)
+        return gone
+
+    def _among(self, spans: Spans) -> list[tuple[int, int, int, int | None, float, bytes]]:
+        query = (
+            "SELECT seq, last, kind, model, lived_s, body FROM entries "
+            "WHERE seq <= ? AND last >= ? ORDER BY seq"
+        )
+        return [
+            row
+            for first, last in spans.ranges
+            for row in self._db.execute(query, (last, first)).fetchall()
+        ]
+
     def renumber(self) -> int:
         """Number all rows from 1, in their order; the number after the last."""
         held = self._db.execute("SELECT seq, last, body FROM entries ORDER BY seq").fetchall()
@@ -85,7 +125,7 @@ class EntryTable:
             except (ValueError, TypeError, LookupError):
                 # A row that is no JSON any more can neither be renumbered nor sent.
                 kind = int(Kind.GAP)
-                moved = gap_row(next_seq, last + shift, self._clock.now_s(), "damaged on disk")
+                moved = gap_row(next_seq, last + shift, self._clock.now_s(), _DAMAGED)
             self._db.execute(
                 "UPDATE entries SET seq = ?, last = ?, body = ?, kind = coalesce(?, kind) "
                 "WHERE seq = ?",

@@ -4,7 +4,7 @@ Only numbers travel here, never payloads: the session decides by sequence
 numbers, and whoever drives it knows the outbox and the line.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from edgeml.sync.messages import Ack
@@ -46,21 +46,28 @@ class Down:
 class Committed:
     """Rows reached the disk: numbers below `next_seq` exist, `gaps` now cover some of them.
 
-    `vouched` is the outbox's, None where nobody needs to vouch for anything.
+    `vouched` is the outbox's, None where nobody needs to vouch for anything. Each of the rows in
+    `isolated` is an entry of its own by now.
     """
 
     next_seq: int
     gaps: Spans
     vouched: int | None = None
+    isolated: Spans = field(default_factory=Spans)
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A read was answered: a message with these numbers is on the line under this token."""
+    """A read was answered: a message with these numbers is on the line under this token.
+
+    `rows` says how many rows it has, `digest` names its payload.
+    """
 
     read: "Read"
     token: int
     spans: Spans
+    rows: int = 1
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +106,20 @@ class Acked:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """The ingest cannot read the message with this digest, and never will."""
+
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
-Event = Up | Down | Committed | Sent | Nothing | Postponed | Allowed | Answered | Acked | Tick
+Event = (
+    Up | Down | Committed | Sent | Nothing | Postponed | Allowed | Answered | Acked | Refused | Tick
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +127,7 @@ class Read:
     """Take rows of a lane with numbers between two and send one message of them.
 
     Numbers in `skip` are in flight already; where `only` is given, no other numbers are wanted.
+    An entry with a number in `alone` goes without company.
     """
 
     lane: Lane
@@ -119,6 +136,7 @@ class Read:
     descending: bool
     skip: Spans
     only: Spans | None = None
+    alone: Spans = field(default_factory=Spans)
 
     @property
     def of_events(self) -> bool:
@@ -147,6 +165,20 @@ class Rotate:
 
 
 @dataclass(frozen=True, slots=True)
+class Isolate:
+    """Somebody refused these numbers together: store each row by itself, and weed what is none."""
+
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Somebody refused this row by itself: a gap takes its place."""
+
+    spans: Spans
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
     """The store knows no more than this outbox gave: it is no old copy, vouch for what it holds."""
 
@@ -156,4 +188,4 @@ class Ask:
     """Nobody has said yet how far the store is: announce the device again."""
 
 
-Effect = Read | LetGo | Audit | Rotate | Trust | Ask
+Effect = Read | LetGo | Audit | Rotate | Isolate | GiveUp | Trust | Ask

@@ -1,5 +1,6 @@
 """What is said beside the batches: how far the store is, whether a device is there, how it is."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,6 +82,47 @@ class Ack:
             ingest=fields.text("ingest", default=""),
             greeting=fields.boolean("greeting", default=False),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The ingest cannot read one message of this device, has put it away, and never will.
+
+    Attributes:
+        digest: which message, see `digest_of`.
+        reason: why, for a person.
+        ingest: names one connection of one ingest.
+    """
+
+    digest: str
+    reason: str
+    ingest: str
+
+    def encode(self) -> bytes:
+        """The message's bytes."""
+        return dump(
+            {"v": VERSION, "refused": self.digest, "reason": self.reason, "ingest": self.ingest}
+        )
+
+
+def digest_of(payload: bytes) -> str:
+    """The name of a message: the SHA-256 of its payload as sent, in hex."""
+    return hashlib.sha256(payload).hexdigest()
+
+
+def parse_answer(payload: bytes) -> Ack | Refusal:
+    """Read what an ingest says to a device.
+
+    Raises:
+        ProtocolError: it is not one of this version.
+    """
+    fields = Fields(load(payload), "answer", ProtocolError, ignore_unknown=True)
+    if "refused" not in fields.raw:
+        return Ack.parse(payload)
+    check_version(fields)
+    return Refusal(
+        fields.text("refused"), fields.text("reason", default=""), fields.text("ingest", default="")
+    )
 
 
 @dataclass(frozen=True, slots=True)

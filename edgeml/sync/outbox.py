@@ -203,6 +203,30 @@ class Outbox:
                             self._table.insert(Entry(seq, seq, Kind(kind), model, row))
         return gaps
 
+    def isolate(self, spans: Spans) -> Spans:
+        """Store each row among some numbers by itself; what is no row any more becomes a gap.
+
+        Returns:
+            The numbers that gaps now cover.
+
+        Raises:
+            OutboxError: they cannot be rewritten.
+        """
+        with translated(self.path), self._transaction():
+            return self._table.isolate(spans)
+
+    def give_up(self, spans: Spans) -> Spans:
+        """Let a gap take the place of what the store refuses.
+
+        Returns:
+            The numbers that gaps now cover.
+
+        Raises:
+            OutboxError: it cannot be rewritten.
+        """
+        with translated(self.path), self._transaction():
+            return self._table.give_up(spans, "refused by the store")
+
     def vouch(self) -> None:
         """Note that this file is no old copy: what it holds, and will hold, may be sent.
 

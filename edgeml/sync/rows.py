@@ -67,6 +67,15 @@ def renumbered(row: bytes, shift: int) -> bytes:
     return _json(document)
 
 
+def numbered(row: bytes) -> int | None:
+    """The sequence number of a row; None where it is no JSON object with one."""
+    try:
+        seq = json.loads(row)["seq"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return seq if type(seq) is int else None
+
+
 def _json(row: dict[str, Any]) -> bytes:
     try:
         return _encode(row).encode("ascii")

@@ -26,24 +26,28 @@ from edgeml.sync.flow import (
     Down,
     Effect,
     Event,
+    GiveUp,
+    Isolate,
     Lane,
     LetGo,
     Nothing,
     Phase,
     Postponed,
-    Read,
+    Refused,
     Rotate,
     Sent,
     Tick,
     Trust,
     Up,
 )
+from edgeml.sync.lanes import Lanes, again_lane
 from edgeml.sync.messages import Ack
 from edgeml.sync.spans import Spans
 
 PROBE_PAUSE_MAX_S: Final = 300.0
 AUDIT_DELAY_S: Final = 5.0
 GAP_PAUSE_S: Final = 5.0
+LATE_BEFORE_ALONE: Final = 3
 _INGESTS_REMEMBERED: Final = 8
 _FOREVER: Final = (1 << 63) - 1
 
@@ -65,15 +69,6 @@ class Policy:
     resend_after_s: float
 
 
-@dataclass(slots=True)
-class _Cursor:
-    """Where a lane's next read begins and ends; empty when first > last."""
-
-    first: int
-    last: int
-    descending: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Flight:
     """One message on its way."""
@@ -82,6 +77,8 @@ class _Flight:
     spans: Spans
     sent_s: float
     lane: Lane
+    rows: int
+    digest: str
 
 
 @dataclass(slots=True)
@@ -102,12 +99,12 @@ class Session:
     resends: int = 0
     _window: int = 1
     _flights: list[_Flight] = field(default_factory=list)
-    _again: dict[Lane, Spans] = field(default_factory=dict)
-    _cursors: dict[Lane, _Cursor] = field(default_factory=dict)
-    _new_turn: bool = True
+    _lanes: Lanes = field(default_factory=Lanes)
+    _isolating: list[_Flight] = field(default_factory=list)
+    _given_up: Spans = field(default_factory=Spans)
+    _late: dict[int, int] = field(default_factory=dict)
+    _heard_s: float = 0.0
     _reading: bool = False
-    _hold_results: bool = False
-    _hold_events: bool = False
     _patience_s: float = 0.0
     _probing: bool = False
     _ingests: tuple[str, ...] = ()
@@ -157,24 +154,19 @@ class Session:
         self.phase = Phase.ONLINE
         self._window = max(1, min(self.policy.window, event.receive_maximum))
         self._flights.clear()
-        self._again.clear()
+        self._isolating.clear()
+        self._late.clear()
+        self._heard_s = now_s
         self._patience_s = self.policy.resend_after_s
         self._probing = False
         self._reading = False
-        self._hold_results = self._hold_events = False
         self._ingests = ()
         self._audit_s = None
         self._gaps = False
         self._gap_s = now_s
         self._ask_pause_s = self._patience_s
         self._ask_s = now_s + self._ask_pause_s
-        old_last = self._last()
-        self._cursors = {
-            Lane.NEW_EVENTS: _Cursor(old_last + 1, _FOREVER),
-            Lane.OLD_EVENTS: _Cursor(1, old_last, descending=True),
-            Lane.NEW_RESULTS: _Cursor(old_last + 1, _FOREVER),
-            Lane.OLD_RESULTS: _Cursor(1, old_last),
-        }
+        self._lanes.restart(self._last())
         return []
 
     def _down(self, _event: Down, _now_s: float) -> list[Effect]:
@@ -189,37 +181,32 @@ class Session:
     def _committed(self, event: Committed, _now_s: float) -> list[Effect]:
         self.next_seq, self.vouched = event.next_seq, event.vouched
         self._gaps = self._gaps or bool(event.gaps)
+        ready = [f for f in self._isolating if not f.spans.minus(event.isolated)]
+        for flight in ready:
+            self._lanes.send_again(flight.lane, flight.spans)
+        self._isolating = [f for f in self._isolating if f not in ready]
         return []
 
     def _sent(self, event: Sent, now_s: float) -> list[Effect]:
         self._reading = False
-        self._flights.append(_Flight(event.token, event.spans, now_s, _again_lane(event.read)))
-        self._advance(event.read, event.spans)
+        lane = again_lane(event.read)
+        flight = _Flight(event.token, event.spans, now_s, lane, event.rows, event.digest)
+        self._flights.append(flight)
+        self._lanes.sent(event.read, event.spans)
         return []
 
     def _nothing(self, event: Nothing, _now_s: float) -> list[Effect]:
         self._reading = False
-        lane = event.read.lane
-        if event.read.only is not None:
-            self._again.pop(lane, None)
-        else:
-            cursor = self._cursors[lane]
-            # What is still in memory will have greater numbers than any that exists now.
-            if cursor.last == _FOREVER:
-                cursor.first = max(cursor.first, event.read.last + 1)
-            else:
-                cursor.first, cursor.last = 1, 0
+        self._lanes.nothing(event.read)
         return []
 
     def _postponed(self, event: Postponed, _now_s: float) -> list[Effect]:
-        # Events may go when results may not, never the other way round.
         self._reading = False
-        self._hold_results = True
-        self._hold_events = event.read.of_events
+        self._lanes.hold(event.read)
         return []
 
     def _allowed(self, _event: Allowed, _now_s: float) -> list[Effect]:
-        self._hold_results = self._hold_events = False
+        self._lanes.allow()
         return []
 
     def _answered(self, event: Answered, now_s: float) -> list[Effect]:
@@ -256,6 +243,8 @@ class Session:
         progress = len(kept) < len(self._flights) or ack.mark > self.mark
         self._flights = kept
         if progress:
+            self._heard_s = now_s
+            self._lanes.suspects = self._lanes.suspects.minus(stored)
             self._patience_s = self.policy.resend_after_s
             self._probing = False
             self.mark = max(self.mark, ack.mark)
@@ -273,12 +262,31 @@ class Session:
                 self._send_again(self._flights)
         return effects
 
+    def _refused(self, event: Refused, _now_s: float) -> list[Effect]:
+        """A row that nobody can read must not stop the rest: find it, and give it up."""
+        flight = next((f for f in self._flights if f.digest == event.digest), None)
+        if flight is None or not self.policy.by_fleet or not flight.spans.minus(self._given_up):
+            return []
+        self._flights.remove(flight)
+        if flight.rows > 1:
+            return [self._isolate(flight)]
+        self._given_up = self._given_up.union(flight.spans)
+        return [GiveUp(flight.spans)]
+
+    def _isolate(self, flight: _Flight) -> Effect:
+        self._lanes.suspects = self._lanes.suspects.union(flight.spans)
+        self._isolating.append(flight)
+        return Isolate(flight.spans)
+
     def _tick(self, _event: Tick, now_s: float) -> list[Effect]:
         if self._gaps and now_s >= self._gap_s + GAP_PAUSE_S:
             self._gaps, self._gap_s = False, now_s
-            self._cursors[Lane.OLD_EVENTS] = _Cursor(1, self._last(), descending=True)
+            self._lanes.rescan_events(self._last())
         overdue = [f for f in self._flights if now_s >= f.sent_s + self._patience_s]
-        if overdue:
+        effects: list[Effect] = []
+        if overdue and self._heard_s > overdue[0].sent_s:
+            effects = self._send_late_again(overdue)
+        elif overdue:
             if self._probing:
                 self._patience_s = min(self._patience_s * 2, PROBE_PAUSE_MAX_S)
             self._probing = True
@@ -286,12 +294,12 @@ class Session:
         if self._audit_s is not None and now_s >= self._audit_s and self._latest is not None:
             self._audit_s = None
             self.mark = min(self.mark, self._latest.mark)
-            return [Audit(self._latest)]
+            return [*effects, Audit(self._latest)]
         if self._is_held() and now_s >= self._ask_s:
             self._ask_pause_s = min(self._ask_pause_s * 2, PROBE_PAUSE_MAX_S)
             self._ask_s = now_s + self._ask_pause_s
-            return [Ask()]
-        return []
+            return [*effects, Ask()]
+        return effects
 
     def _last(self) -> int:
         """The last number that may be sent."""
@@ -306,6 +314,19 @@ class Session:
             self._probing = True
             self._flights = [replace(f, sent_s=now_s) for f in self._flights]
 
+    def _send_late_again(self, flights: list[_Flight]) -> list[Effect]:
+        """Others are confirmed and these are not: in the end their rows go one by one."""
+        effects: list[Effect] = []
+        for flight in flights:
+            first = flight.spans.ranges[0][0]
+            self._late[first] = self._late.get(first, 0) + 1
+            if self._late[first] == LATE_BEFORE_ALONE:
+                self._flights.remove(flight)
+                effects.append(self._isolate(flight))
+            else:
+                self._send_again([flight])
+        return effects
+
     def _send_again(self, flights: list[_Flight]) -> None:
         if not flights:
             return
@@ -313,61 +334,18 @@ class Session:
         tokens = {f.token for f in flights}
         self._flights = [f for f in self._flights if f.token not in tokens]
         for flight in flights:
-            before = self._again.get(flight.lane, Spans())
-            self._again[flight.lane] = before.union(flight.spans)
-
-    def _advance(self, read: Read, spans: Spans) -> None:
-        first, last = spans.ranges[0][0], spans.ranges[-1][1]
-        if read.only is not None:
-            # What lies before the last sent number and was not sent is not there any more.
-            left = read.only.above(last)
-            self._again[read.lane] = left
-            if not left:
-                del self._again[read.lane]
-            return
-        cursor = self._cursors[read.lane]
-        if read.descending:
-            cursor.last = first - 1
-        else:
-            cursor.first = last + 1
+            self._lanes.send_again(flight.lane, flight.spans)
 
     def _next_read(self) -> list[Effect]:
         window = 1 if self._probing else self._window
         if self.phase is not Phase.ONLINE or self._reading or len(self._flights) >= window:
             return []
-        read = self._choose()
+        skip = Spans.of(r for f in self._flights for r in f.spans.ranges)
+        read = self._lanes.choose(skip, self._last(), probing=self._probing)
         if read is None:
             return []
         self._reading = True
         return [read]
-
-    def _choose(self) -> Read | None:
-        self._new_turn = not self._new_turn
-        results = [Lane.NEW_RESULTS, Lane.OLD_RESULTS]
-        lanes = [Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS] * (not self._hold_events)
-        if not self._hold_results:
-            lanes += [Lane.RESULTS_AGAIN, *(results if self._new_turn else results[::-1])]
-        for lane in lanes:
-            read = self._read_of(lane)
-            if read is not None:
-                return read
-        return None
-
-    def _read_of(self, lane: Lane) -> Read | None:
-        skip = Spans.of(r for f in self._flights for r in f.spans.ranges)
-        if lane in (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN):
-            only = self._again.get(lane)
-            if not only:
-                return None
-            first, last = only.ranges[0][0], only.ranges[-1][1]
-            return Read(lane, first, last, descending=False, skip=skip, only=only)
-        cursor = self._cursors[lane]
-        last = min(cursor.last, self._last())
-        return (
-            Read(lane, cursor.first, last, cursor.descending, skip)
-            if cursor.first <= last
-            else None
-        )
 
     _TABLE: ClassVar[Mapping[tuple[Phase, type], Callable[[Any, Any, float], list[Effect]]]] = {
         (Phase.OFFLINE, Up): _up,
@@ -381,12 +359,9 @@ class Session:
         (Phase.ONLINE, Allowed): _allowed,
         (Phase.ONLINE, Answered): _answered,
         (Phase.ONLINE, Acked): _acked,
+        (Phase.ONLINE, Refused): _refused,
         (Phase.ONLINE, Tick): _tick,
         (Phase.ROTATING, Up): _up,
         (Phase.ROTATING, Down): _down,
         (Phase.ROTATING, Committed): _note_commit,
     }
-
-
-def _again_lane(read: Read) -> Lane:
-    return Lane.EVENTS_AGAIN if read.of_events else Lane.RESULTS_AGAIN

@@ -23,6 +23,10 @@ _MAX_DEPTH: Final = 32
 _MAX_BITS: Final = 1023
 
 
+class LaterVersionError(ProtocolError):
+    """A message of a protocol that is not this one: an upgrade will read it."""
+
+
 def load(payload: bytes) -> Any:
     """The JSON in a message, compressed or not; never NaN, never more than 16 MiB.
 
@@ -59,11 +63,11 @@ def check_version(fields: Fields) -> None:
     """Object to a message of another version.
 
     Raises:
-        ProtocolError: `v` is not this version's.
+        LaterVersionError: `v` is not this version's.
     """
     version = fields.integer("v")
     if version != VERSION:
-        raise ProtocolError(
+        raise LaterVersionError(
             f"{fields.path}.v is {version}; this edgeml reads {VERSION}: upgrade it"
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
@@ -165,6 +166,33 @@ def test_health_fields_that_json_does_not_have_do_not_stop_delivery(
     devices = SQLiteStore(store).status()
     assert (devices[0].health["t"], devices[0].health["path"]) == (None, "x")
     assert devices[0].health["array"] == [0, 1]
+
+
+def test_a_row_that_the_ingest_cannot_read_does_not_stop_the_others(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    with Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(60):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.flush(DEADLINE_S)
+    with sqlite3.connect(tmp_path / "outbox.db") as db:
+        db.execute(
+            "UPDATE entries SET body = CAST(replace(replace(CAST(body AS TEXT), "
+            "'\"start_s\":20.0', '\"start_s\":null'), '\"seq\":41,', '\"seq\":4\u20ac,') AS BLOB)"
+        )
+    db.close()
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for n in range(60, 70):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.wait_delivered(DEADLINE_S)
+    assert windows(store) == [n for n in range(70) if n not in (20, 40)]
+    kept = SQLiteStore(store)
+    assert [(g["first"], g["last"], g["reason"]) for g in kept.gaps()] == [
+        (21, 21, "refused by the store"), (41, 41, "damaged on disk"),
+    ]  # fmt: skip
+    assert any(b'"start_s":null' in letter["payload"] for letter in kept.letters())
+    kept.close()
 
 
 def test_a_result_without_a_time_is_refused_where_it_is_put(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from edgeml.sync.batches import encode_batch
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import LinkEvent, Message, Received
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
-from edgeml.sync.messages import Ack, State, encode_health
+from edgeml.sync.messages import Ack, Refusal, State, digest_of, encode_health, parse_answer
 from edgeml.sync.rows import gap_row, result_row
 from edgeml.sync.spans import Spans
 
@@ -62,6 +62,7 @@ class Bench:
     broker: MemoryBroker = field(default_factory=MemoryBroker)
 
     def __post_init__(self) -> None:
+        self.refused: list[Refusal] = []
         self.line = WatchedLine(self.broker, filters("f", mqtt5=True))
         self.ingest = Ingest(
             Connection("mqtt://nowhere"), "f", self.store,
@@ -85,7 +86,10 @@ class Bench:
         self.ingest.step(0.0)
         while self.broker.waiting:
             self.broker.route(0)
-        return [Ack.parse(e.payload) for e in self.device.step(0.0) if isinstance(e, Received)]
+        received = [e for e in self.device.step(0.0) if isinstance(e, Received)]
+        answers = [parse_answer(e.payload) for e in received]
+        self.refused += [a for a in answers if isinstance(a, Refusal)]
+        return [a for a in answers if isinstance(a, Ack)]
 
 
 @pytest.fixture
@@ -137,6 +141,8 @@ def test_what_the_store_refuses_for_good_goes_to_the_dead_letters(bench: Bench) 
     letter = bench.store.letters()[0]
     assert "no column takes" in letter["reason"]
     assert letter["topic"] == "edgeml/1/f/d/pump/results"
+    assert letter["payload"] == batch(1, 2)
+    assert [r.digest for r in bench.refused] == [digest_of(batch(1, 2))]
     assert bench.line.acknowledged == bench.line.received
 
 
@@ -162,6 +168,9 @@ def test_poison_is_kept_with_its_reason_and_never_stops_the_rest(
     letter = bench.store.letters()[0]
     assert letter["payload"] == payload
     assert letter["reason"]
+    later = b'"v":2' in payload
+    told = channel == topics.RESULTS and not later
+    assert [r.digest for r in bench.refused] == [digest_of(payload)] * told
     assert bench.line.acknowledged == bench.line.received
 
 
@@ -214,3 +223,43 @@ def test_a_hole_is_named_beyond_the_mark(bench: Bench) -> None:
     bench.send(topics.RESULTS, batch(1, 2, 5, 6))
     ack = bench.turn()[0]
     assert (ack.mark, ack.above) == (2, Spans(((5, 6),)))
+
+
+def test_nothing_is_refused_before_it_is_among_the_dead_letters(bench: Bench) -> None:
+    class Failing(SQLiteStore):
+        def commit(self, intake: Intake, received_s: float) -> Committed:
+            raise StoreError("the disk is full")
+
+    whole, bench.store.__class__ = bench.store.__class__, Failing  # type: ignore[assignment]
+    bench.send(topics.RESULTS, b"{")
+    bench.turn()
+    assert bench.refused == []
+    bench.store.__class__ = whole
+    bench.clock.advance(5.0)
+    bench.turn()
+    assert len(bench.refused) == len(bench.store.letters()) == 1
+
+
+def test_while_the_store_fails_memory_holds_no_more_than_its_limit(bench: Bench) -> None:
+    bench.store.mood = StoreError("the disk is full")
+    for n in range(1, 1_000):
+        bench.send(topics.RESULTS, batch(n))
+        bench.send(topics.HEALTH, encode_health("pump", 1.0, {}))
+        bench.send(topics.STATE, State(True, "pump", "box", (1, n), 0.0, "0").encode())
+        bench.turn()
+    intake = bench.ingest._intake
+    assert len(intake.batches) <= 2 * Limits().messages
+    assert (len(intake.healths), len(intake.states)) == (1, 1)
+    assert intake.states[0].epoch[1] > 1
+    bench.broker.kill()
+    bench.broker.running = True
+    bench.turn()
+    assert intake.batches == []
+
+
+def test_an_older_state_does_not_replace_a_newer_one_on_its_way_to_the_store() -> None:
+    intake = Intake()
+    newer, older = (State(True, "pump", "box", (1, n), 0.0, "0") for n in (5, 4))
+    intake.note_state(newer)
+    intake.note_state(older)
+    assert intake.states == [newer]

@@ -15,7 +15,7 @@ from edgeml.sync.batches import Batch, parse_events, parse_results
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
-from edgeml.sync.messages import Ack, State
+from edgeml.sync.messages import Ack, Refusal, State, digest_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.settings import Mqtt
@@ -81,6 +81,11 @@ class Device:
     def acknowledge(self, mark: int, outbox: str | None = None) -> None:
         ack = Ack(outbox or self.outbox.id, mark, Spans(), "i.1")
         self.line.deliver(ACK, ack.encode(), retained=False, qos=0)
+        self.pump()
+
+    def refuse(self, payload: bytes) -> None:
+        refusal = Refusal(digest_of(payload), "no", "i.1")
+        self.line.deliver(ACK, refusal.encode(), retained=False, qos=0)
         self.pump()
 
     def sent(self, channel: str) -> list[bytes]:
@@ -336,3 +341,36 @@ def test_a_page_that_breaks_while_running_ends_one_outbox_and_not_the_delivery(
     device.put("new")
     device.pump()
     assert device.labels()[-1] == "new"
+
+
+def test_rows_that_are_none_any_more_become_gaps_and_their_neighbours_arrive(
+    make: MakeDevice,
+) -> None:
+    device = make()
+    device.put(*"abcd")
+    body = device.outbox._db.execute("SELECT body FROM entries").fetchone()[0]
+    broken = body.replace(b'"seq":2', b'"seq":7').replace(b'"label":"c"', b'"label":c"')
+    device.outbox._db.execute("UPDATE entries SET body = ?", (broken,))
+    device.pump()
+    whole = device.sent("results")[0]
+    device.broker.waiting.clear()
+    device.refuse(whole)
+    device.clock.advance(6.0)
+    device.pump()
+    assert device.labels() == ["a", "d"]
+    gaps = [row for payload in device.sent("events") for row in parse_events(payload).events]
+    assert [(g.seq, g.last, g.fields["reason"]) for g in gaps] == [(2, 3, "damaged on disk")]
+
+
+def test_a_row_that_the_store_refuses_becomes_a_gap(make: MakeDevice) -> None:
+    device = make()
+    device.put("a", "b")
+    device.pump()
+    device.refuse(device.sent("results")[0])
+    alone = [p for p in device.sent("results")[1:] if parse_results(p).results[0].label == "b"]
+    device.refuse(alone[0])
+    device.clock.advance(6.0)
+    device.pump()
+    gap = parse_events(device.sent("events")[-1]).events[0]
+    assert (gap.seq, gap.last, gap.fields["reason"]) == (2, 2, "refused by the store")
+    assert device.outbox.waiting.rows == 1

@@ -52,15 +52,19 @@ class Bench:
             and n not in read.skip
             and (read.only is None or n in read.only)
         ]
+        if numbers and numbers[0] in read.alone:
+            numbers = numbers[:1]
         chosen = numbers[-self.per_batch :] if read.descending else numbers[: self.per_batch]
         if not chosen:
             return flow.Nothing(read)
         spans = Spans.of((n, n) for n in chosen)
         self.sent.append((read.lane, spans))
-        return flow.Sent(read, len(self.sent), spans)
+        return flow.Sent(read, len(self.sent), spans, len(chosen), f"message {len(self.sent)}")
 
-    def commit(self, next_seq: int, gaps: Spans | None = None) -> None:
-        self.tell(flow.Committed(next_seq, gaps or Spans()))
+    def commit(
+        self, next_seq: int, gaps: Spans | None = None, isolated: Spans | None = None
+    ) -> None:
+        self.tell(flow.Committed(next_seq, gaps or Spans(), None, isolated or Spans()))
 
     def ack(
         self,
@@ -131,7 +135,7 @@ def test_a_lost_line_sends_everything_unconfirmed_again() -> None:
     assert (21, 30) in bench.ranges()
 
 
-def test_without_an_answer_the_first_message_probes_with_growing_pauses() -> None:
+def test_without_an_answer_one_message_after_the_other_probes_with_growing_pauses() -> None:
     bench = Bench(rows=30)
     bench.tell(flow.Up(100))
     pauses = []
@@ -142,7 +146,9 @@ def test_without_an_answer_the_first_message_probes_with_growing_pauses() -> Non
         bench.now_s, before = due_s, len(bench.sent)
         bench.tell(flow.Tick())
         assert len(bench.sent) == before + 1
-        assert bench.sent[-1] == (Lane.RESULTS_AGAIN, Spans(((1, 10),)))
+        assert bench.sent[-1][0] is Lane.RESULTS_AGAIN
+    # It may be the message that is wrong, and not the line: the next one gets its chance.
+    assert bench.ranges()[-8:] == [(1, 10), (11, 20), (21, 30)] * 2 + [(1, 10), (11, 20)]
     assert pauses == [10, 10, 20, 40, 80, 160, 300, 300]
     assert max(pauses) == PROBE_PAUSE_MAX_S
 
@@ -294,3 +300,50 @@ def test_while_results_are_held_events_still_go() -> None:
     bench.hold_results = False
     bench.tell(flow.Allowed())
     assert bench.ranges() == [(11, 11), (1, 10)]
+
+
+def test_a_refused_message_is_sent_row_by_row_and_the_refused_row_is_given_up() -> None:
+    bench = Bench(rows=13, window=16)
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Refused("message 1")) == [flow.Isolate(Spans(((1, 10),)))]
+    bench.sent.clear()
+    bench.commit(14)
+    assert bench.sent == []
+    bench.commit(14, isolated=Spans(((1, 10),)))
+    assert bench.ranges() == [(n, n) for n in range(1, 11)]
+    bench.ack(6, (8, 13))
+    assert bench.tell(flow.Refused("message 7")) == [flow.GiveUp(Spans(((7, 7),)))]
+    assert bench.session.in_flight == 0
+
+
+def test_a_refusal_of_what_was_never_sent_means_nothing() -> None:
+    bench = Bench(rows=10)
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Refused("another message")) == []
+    assert bench.session.in_flight == 1
+
+
+def test_a_gap_that_is_refused_as_well_is_not_rewritten_for_ever() -> None:
+    bench = Bench(rows=1)
+    bench.events = {1}
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Refused("message 1")) == [flow.GiveUp(Spans(((1, 1),)))]
+    bench.commit(2, gaps=Spans(((1, 1),)))
+    bench.now_s = GAP_PAUSE_S
+    bench.tell(flow.Tick())
+    assert bench.tell(flow.Refused("message 2")) == []
+    assert bench.session.in_flight == 1
+
+
+def test_a_message_that_alone_is_never_confirmed_does_not_narrow_the_window() -> None:
+    bench = Bench(rows=20, window=4)
+    bench.tell(flow.Up(100))
+    isolated: list[flow.Effect] = []
+    for n in range(2, 5):
+        bench.now_s = 10.0 * n - 11.0
+        bench.commit(10 * n + 1)
+        bench.ack(0, (11, 10 * n))
+        bench.now_s = 10.0 * n - 10.0
+        isolated += [e for e in bench.tell(flow.Tick()) if isinstance(e, flow.Isolate)]
+        assert not bench.session._probing
+    assert isolated == [flow.Isolate(Spans(((1, 10),)))]
