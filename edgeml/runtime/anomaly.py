@@ -9,6 +9,7 @@ standard deviations, that is the Mahalanobis distance of uncorrelated axes). A r
 `outputs` hold the score alone.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -61,7 +62,8 @@ def anomaly(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
 
         def distance(raw: Sequence[Array], _: Floats) -> Answer:
             away = (centres - values(raw)) / spread
-            return answer(float(np.sqrt(np.min(np.sum(away * away, axis=1)))))
+            # Not numpy's square root: on 32-bit ARM its last bit is the vector unit's guess.
+            return answer(math.sqrt(float(np.min(np.sum(away * away, axis=1)))))
 
         return distance
     raise ManifestError(

@@ -38,7 +38,8 @@ class Buffer:
 
     def read_many(self, form: str, at: int) -> tuple[int, ...]:
         """Numbers side by side, `form` as in `struct`."""
-        if at < 0:
+        # An offset beyond the file may be beyond what a 32-bit machine can even index.
+        if not 0 <= at <= len(self._data):
             raise self.damaged()
         try:
             return struct.unpack_from(f"<{form}", self._data, at)

@@ -40,7 +40,8 @@ def exact(x: np.float32, tensor: TensorSpec, channel: int) -> int:
     return max(limits.min, min(limits.max, steps))
 
 
-values = st.floats(-1e6, 1e6, width=32)
+# Loading an interpreter on 32-bit ARM sets its FPU to flush subnormal numbers to zero.
+values = st.floats(-1e6, 1e6, width=32, allow_subnormal=False)
 small_scales = st.floats(2.0**-12, 16, width=32)
 
 
