@@ -5,11 +5,12 @@ to the delivery's own thread, so that neither the disk nor the network ever
 holds up a window.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Final
+from typing import Final, cast
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, SensorError, nearest
@@ -19,6 +20,7 @@ from edgeml.monitor.latency import Latency
 from edgeml.monitor.trigger import Edge, Trigger
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.model import Model
+from edgeml.sensors.live import POLICIES, Live, LiveHealth, queue_capacity
 from edgeml.sensors.sample import Sample, Window
 from edgeml.sensors.window import WindowStats
 from edgeml.sync.delivery import Delivery, DeliveryHealth
@@ -26,6 +28,7 @@ from edgeml.sync.settings import Mqtt
 
 CLOSE_TIMEOUT_S: Final = 5.0
 HEALTH_EVERY_S: Final = 5.0
+IDLE_S: Final = 1.0
 
 Action = Callable[[Result], object]
 
@@ -38,6 +41,7 @@ class DeviceHealth:
         device: its id.
         models: the models it runs.
         windows: what each lane's windower met since `run` began.
+        source: a live source and its queue; None for a recording.
         results: results computed since the device was made.
         p50_us: median time from window to result, in microseconds.
         p95_us: its 95th percentile.
@@ -48,6 +52,7 @@ class DeviceHealth:
     device: str
     models: tuple[ModelRef, ...]
     windows: tuple[WindowStats, ...]
+    source: LiveHealth | None
     results: int
     p50_us: float
     p95_us: float
@@ -72,6 +77,8 @@ class Device:
             stays with the caller), a `Cascade`, or a sequence of these, all of
             which see the same samples.
         sync: the broker to deliver to; None keeps every result here.
+        overrun: what happens when a live source outruns the models: `drop_oldest`,
+            `drop_newest` or `block`. Recordings always wait.
         on_nan: what a reading that is not finite does: `restart`, `hold` or `raise`.
         clock: where time comes from.
 
@@ -87,6 +94,7 @@ class Device:
         *,
         model: ModelLike | Cascade | Sequence[ModelLike | Cascade],
         sync: Mqtt | None = None,
+        overrun: str = "drop_oldest",
         on_nan: str = "restart",
         clock: Clock | None = None,
     ) -> None:
@@ -95,8 +103,14 @@ class Device:
                 f"device id {device_id!r}: use 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; "
                 "it becomes part of a topic"
             )
+        if overrun not in POLICIES:
+            raise ConfigError(
+                f"overrun={overrun!r} is none of {', '.join(POLICIES)}{nearest(overrun, POLICIES)}"
+            )
         self.device_id = device_id
         self._clock: Clock = SystemClock() if clock is None else clock
+        self._overrun = overrun
+        self._live: Live[Sample] | None = None
         self._latency = Latency()
         self._health_due_s = 0.0
         self._closed = False
@@ -163,11 +177,16 @@ class Device:
         _check_reaction(self.models, label, model)
         self._reactions.append(_Reaction(Trigger(label, windows), model, began, ended))
 
-    def run(self, source: Iterable[Sample | Window]) -> Iterator[Result]:
+    def run(
+        self, source: Iterable[Sample | Window], *, tick: Callable[[], bool] = lambda: True
+    ) -> Iterator[Result]:
         """Classify everything that the source gives, until it ends.
 
         Args:
-            source: samples, which are cut into each model's windows, or windows.
+            source: samples, which are cut into each model's windows, or windows. A
+                live one is read by a thread of its own, through a bounded queue.
+            tick: called before whatever arrives next, and each second in which a live
+                source gives nothing; False ends the run.
 
         Yields:
             A result for each window and model, already on its way to the outbox.
@@ -182,11 +201,14 @@ class Device:
         for lane in self._lanes:
             _check_channels(source, lane.model)
             lane.restart()
-        for item in source:
-            for lane in self._lanes:
-                for result in lane.push(item):
-                    self._deliver(result)
-                    yield result
+        with contextlib.closing(self._arrivals(source)) as arrivals:
+            for items in arrivals:
+                if not tick():
+                    return
+                for lane in self._lanes:
+                    for result in lane.push(items):
+                        self._deliver(result)
+                        yield result
 
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
@@ -202,6 +224,7 @@ class Device:
             device=self.device_id,
             models=tuple(model.ref for model in self.models),
             windows=tuple(lane.stats for lane in self._lanes),
+            source=None if self._live is None else self._live.health(),
             results=self._latency.count,
             p50_us=self._latency.percentile_us(50),
             p95_us=self._latency.percentile_us(95),
@@ -219,6 +242,20 @@ class Device:
         if delivery is not None:
             delivery.close(timeout_s)
         self._close_lanes()
+
+    def _arrivals(
+        self, source: Iterable[Sample | Window]
+    ) -> Generator[Sequence[Sample | Window], None, None]:
+        """What arrives together, from whatever kind of source."""
+        if not getattr(source, "live", False):
+            for item in source:
+                yield (item,)
+            return
+        samples = cast("Iterable[Sample]", source)
+        capacity = max(queue_capacity(lane.model.manifest.inputs) for lane in self._lanes)
+        self._live = Live(samples, capacity=capacity, policy=self._overrun)
+        with contextlib.closing(self._live.blocks(IDLE_S)) as blocks:
+            yield from blocks
 
     def _deliver(self, result: Result) -> None:
         self._latency.add(result.pre_us + result.invoke_us + result.post_us)
@@ -242,6 +279,7 @@ class Device:
                 "p95_us": round(self._latency.percentile_us(95), 1),
                 "p99_us": round(self._latency.percentile_us(99), 1),
                 "windows": [asdict(lane.stats) for lane in self._lanes],
+                "source": None if self._live is None else asdict(self._live.health()),
             }
         )
 

@@ -6,7 +6,7 @@ where a cheap one found reason to.
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from edgeml.errors import ConfigError, InputError, nearest
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.runtime.smoothing import Smoother, smoother
-from edgeml.sensors.sample import Sample, Window
+from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
 
 ModelLike = str | os.PathLike[str] | bytes | Model
@@ -84,16 +84,22 @@ class Lane:
         for stage in self._stages:
             stage.reset()
 
-    def push(self, item: Sample | Window) -> Iterable[Result]:
-        """Take a sample or a window; give the results that it leads to, one for each model asked.
+    def push(self, items: Sequence[Sample | Window] | Block) -> Iterator[Result]:
+        """Take what arrived together; give the results, one for each window and model asked.
 
         Raises:
             SensorError: the sample does not fit, or is not finite and the policy is `raise`.
             InputError: the window does not fit.
             BackendError: the interpreter failed.
         """
-        window = item if isinstance(item, Window) else self._windower.push(item)
-        return () if window is None else self._answer(window)
+        if isinstance(items, Block):
+            for window in self._windower.push_block(items):
+                yield from self._answer(window)
+            return
+        for item in items:
+            found = item if isinstance(item, Window) else self._windower.push(item)
+            if found is not None:
+                yield from self._answer(found)
 
     def close(self) -> None:
         """Close the models that this lane loaded itself."""

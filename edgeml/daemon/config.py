@@ -53,6 +53,7 @@ class DaemonConfig:
         model: the bundle's file.
         source: where samples come from.
         on_nan: what a reading that is not finite does.
+        overrun: what happens when a live source outruns the model.
         mqtt: where results go; None keeps them here.
     """
 
@@ -60,6 +61,7 @@ class DaemonConfig:
     model: Path
     source: SourceConfig
     on_nan: str
+    overrun: str
     mqtt: Mqtt | None
 
 
@@ -102,6 +104,7 @@ def parse_config(
         device_id=device.text("id"),
         model=folder / device.text("model"),
         on_nan=device.text("on_nan", default="restart"),
+        overrun=device.text("overrun", default="drop_oldest"),
         source=_source(source, folder),
         mqtt=None if mqtt is None else _mqtt(mqtt, folder, credentials),
     )

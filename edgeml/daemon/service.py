@@ -1,7 +1,8 @@
 """The daemon's life: self-test, ready, loop, reload, drain.
 
-The watchdog is fed by the inference loop itself, between two samples, so that
-a loop that hangs is a service that systemd starts again. SIGTERM ends the
+The watchdog is fed by the inference loop itself, before each arrival and each
+second without one, so that a loop that hangs is a service that systemd starts
+again, and a sensor that is being waited for is not. SIGTERM ends the
 source and gives the queue a few seconds to drain; what remains waits in the
 outbox. SIGHUP reads the configuration again and makes ready all that it names
 while the device goes on; whatever is wrong with it is reported, and the device
@@ -12,7 +13,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -108,6 +109,7 @@ class Service:
                 model=model,
                 sync=config.mqtt,
                 on_nan=config.on_nan,
+                overrun=config.overrun,
                 clock=self._clock,
             ) as device,
         ):
@@ -116,7 +118,7 @@ class Service:
             log.info("%s runs %s", config.device_id, prepared.status)
             # A signal may have come before there was a source to end.
             if not self._ending():
-                for result in device.run(self._watched(prepared.source)):
+                for result in device.run(prepared.source, tick=self._tick):
                     self._on_result(result)
             self._source = None
             if self._following is None:
@@ -124,12 +126,9 @@ class Service:
                 device.wait_delivered(DRAIN_S)
             device.close(CLOSE_S)
 
-    def _watched(self, source: Iterable[Sample]) -> Iterator[Sample]:
-        for sample in source:
-            self._notifier.alive()
-            yield sample
-            if self._ending():
-                return
+    def _tick(self) -> bool:
+        self._notifier.alive()
+        return not self._ending()
 
     def _ending(self) -> bool:
         return self._stop.is_set() or self._following is not None

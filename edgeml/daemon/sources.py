@@ -12,8 +12,10 @@ from edgeml.sensors.sensor import Sensor
 
 DRIVERS: Final[Mapping[str, tuple[str, str]]] = {
     REPLAY: ("edgeml.sensors.replay", "Replay"),
+    "camera": ("edgeml.sensors.camera", "Camera"),
     "iio": ("edgeml.sensors.iio_polled", "IioPolled"),
     "iio-buffered": ("edgeml.sensors.iio_buffered", "IioBuffered"),
+    "microphone": ("edgeml.sensors.microphone", "Microphone"),
     "mpu6050": ("edgeml.sensors.mpu6050", "Mpu6050"),
     "serial": ("edgeml.sensors.serial_lines", "SerialLines"),
     "system": ("edgeml.sensors.system", "System"),
@@ -21,14 +23,16 @@ DRIVERS: Final[Mapping[str, tuple[str, str]]] = {
 """Name in the file, to module and class; the class's arguments are the section's keys."""
 
 GROUPS: Final[Mapping[str, str]] = {
+    "camera": "video",
     "iio": "iio",
     "iio-buffered": "iio",
+    "microphone": "audio",
     "mpu6050": "i2c",
     "serial": "dialout",
 }
 """The group that a service needs to reach the driver's device on Raspberry Pi OS."""
 
-_NOT_IN_A_FILE: Final = ("self", "clock", "root", "devices")
+_NOT_IN_A_FILE: Final = ("self", "clock", "root", "devices", "nodes", "library")
 
 
 def open_source(config: SourceConfig) -> Iterable[Sample]:

@@ -1,7 +1,9 @@
 """A device composed of real parts: the shipped model, recordings, an outbox, a broker."""
 
+import itertools
 import threading
 import time
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -195,3 +197,49 @@ def test_a_closed_device_does_not_run(bundle: Path, recordings: Replay) -> None:
     device.close()
     with pytest.raises(ConfigError, match="closed"):
         list(device.run(recordings))
+
+
+class Wave:
+    """A live source: a hundred readings a second, until it is stopped."""
+
+    live = True
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def __iter__(self) -> Iterator[Sample]:
+        for i in itertools.count():
+            if self._stop.wait(0.001):
+                return
+            yield Sample(i / 10, np.full(6, np.sin(i), np.float32))
+
+    def stop(self) -> None:
+        self._stop.set()
+
+
+def test_a_live_source_has_a_thread_of_its_own_that_ends_with_the_run(bundle: Path) -> None:
+    before = threading.active_count()
+    with Device("d", model=bundle) as device:
+        results = list(itertools.islice(device.run(Wave()), 3))
+        health = device.health()
+    assert [r.end_s - r.start_s for r in results] == pytest.approx([9.9] * 3)
+    assert health.source is not None
+    assert health.source.delivered >= 200
+    assert health.source.dropped == 0
+    assert threading.active_count() == before
+
+
+def test_a_tick_ends_the_run_even_when_nothing_comes(bundle: Path) -> None:
+    class Silent(Wave):
+        def __iter__(self) -> Iterator[Sample]:
+            self._stop.wait(60)
+            return iter(())
+
+    ticks = iter([True, False])
+    with Device("d", model=bundle) as device:
+        assert list(device.run(Silent(), tick=lambda: next(ticks))) == []
+
+
+def test_an_unknown_overrun_policy_names_the_nearest(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="did you mean 'drop_oldest'"):
+        Device("d", model=bundle, overrun="drop_odlest")
