@@ -87,6 +87,7 @@ class Link:
         self._line = Line()
         self._mqtt5 = connection.protocol != "3.1.1"
         self._version_proven = connection.protocol != "auto"
+        self._guessed = False
         self._connections = 0
         self._client: Client | None = None
         self._limits = (65535, _MAX_PACKET_BYTES)
@@ -116,6 +117,8 @@ class Link:
         self._serve(timeout_s)
         if due(self._line, self._clock.monotonic_s()):
             if self._line.phase is Phase.CONNECTING and self._may_fall_back():
+                # Silence is a reason to try, not to believe: the next connection tries 5 again.
+                self._guessed = True
                 self._fall_back()
             else:
                 self._signal(Signal.DUE, "the broker did not answer in time")
@@ -188,7 +191,7 @@ class Link:
         else:
             self._drop()
             if not self._version_proven:
-                self._mqtt5 = True
+                self._mqtt5, self._guessed = True, False
             if after.phase is Phase.WAITING:
                 log.info("%s: %s", self._connection.url, reason)
                 self._events.append(Down(reason, was_up=before.phase is Phase.ONLINE))
@@ -209,6 +212,10 @@ class Link:
         except (OSError, ValueError, ConfigError) as exc:
             # ssl's and socket's errors are OSErrors; paho raises ValueError for a bad host name.
             self._signals.append((Signal.LOST, f"cannot connect: {exc}"))
+        # Names, TCP and TLS took what they took: the broker's own time to answer begins now.
+        policy = self._policy if self._version_proven or not self._mqtt5 else self._trial
+        answer_by_s = self._clock.monotonic_s() + policy.answer_timeout_s
+        self._line = replace(self._line, deadline_s=answer_by_s)
 
     def _new_client(self) -> Client:
         connection = self._connection
@@ -328,7 +335,7 @@ class Link:
         properties: Properties | None,
     ) -> None:
         if reason.value == 0:
-            self._version_proven = True
+            self._version_proven = not self._guessed
             self._limits = (
                 int(getattr(properties, "ReceiveMaximum", 65535)),
                 int(getattr(properties, "MaximumPacketSize", _MAX_PACKET_BYTES)),

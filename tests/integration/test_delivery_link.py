@@ -5,9 +5,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
+from edgeml.clock import ManualClock
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, LinkEvent, Up
 from edgeml.sync.link import Link
@@ -110,3 +112,60 @@ def test_a_broker_that_is_silent_to_mqtt5_is_greeted_in_3_1_1() -> None:
     assert isinstance(events[0], Down)
     assert "did not answer" in events[0].reason
     assert time.monotonic() - start_s >= 2.0
+
+
+def test_the_time_that_a_name_takes_is_not_the_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, resolve = ManualClock(), socket.getaddrinfo
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        clock.advance(2.5)
+        return resolve(*args, **options)
+
+    with a_broker_that_says(CONNACK, SUBACK) as port:
+        monkeypatch.setattr(socket, "getaddrinfo", slowly)
+        link = Link(Connection(f"mqtt://127.0.0.1:{port}"), "test", lambda _: ("a/b",), clock=clock)
+        link.open()
+        deadline_s, events = time.monotonic() + DEADLINE_S, []
+        while not link.online:
+            assert time.monotonic() < deadline_s
+            events += link.step(0.1)
+            assert not any(isinstance(event, Down) for event in events), events
+        assert [event.mqtt5 for event in events if isinstance(event, Up)] == [True]
+        link.close()
+
+
+def test_a_silent_moment_is_no_proof_that_a_broker_does_not_know_mqtt5() -> None:
+    levels: list[int] = []
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                with line:
+                    levels.append(line.recv(65536)[8])
+                    if len(levels) == 1:
+                        line.recv(65536)
+                    else:
+                        line.sendall(CONNACK if levels[-1] == 5 else b"\x20\x02\x00\x00")
+                        line.recv(65536)
+                        line.sendall(SUBACK if levels[-1] == 5 else b"\x90\x03\x00\x01\x00")
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    connection = Connection(
+        f"mqtt://127.0.0.1:{server.getsockname()[1]}",
+        connect_timeout_s=0.5,
+        reconnect_min_s=0.05,
+        reconnect_max_s=0.05,
+    )
+    link = Link(connection, "test", lambda _: ("a/b",))
+    link.open()
+    deadline_s, ups = time.monotonic() + DEADLINE_S, []
+    while len(ups) < 2:
+        assert time.monotonic() < deadline_s
+        ups += [event for event in link.step(0.1) if isinstance(event, Up)]
+    link.close()
+    server.close()
+    assert [up.mqtt5 for up in ups] == [False, True]
+    assert levels[:3] == [5, 4, 5]
