@@ -6,6 +6,7 @@ holds up a window.
 """
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -26,7 +27,10 @@ from edgeml.sensors.window import WindowStats
 from edgeml.sync.delivery import Delivery, DeliveryHealth
 from edgeml.sync.settings import Mqtt
 
+log: Final = logging.getLogger("edgeml.device")
+
 CLOSE_TIMEOUT_S: Final = 5.0
+RATE_TOLERANCE: Final = 0.05
 HEALTH_EVERY_S: Final = 5.0
 IDLE_S: Final = 1.0
 
@@ -103,6 +107,8 @@ class Device:
                 f"device id {device_id!r}: use 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; "
                 "it becomes part of a topic"
             )
+        if sync is not None and not isinstance(sync, Mqtt):
+            raise ConfigError(f"sync is {sync!r}; it should be edgeml.Mqtt(url, fleet=…)")
         if overrun not in POLICIES:
             raise ConfigError(
                 f"overrun={overrun!r} is none of {', '.join(POLICIES)}{nearest(overrun, POLICIES)}"
@@ -110,6 +116,7 @@ class Device:
         self.device_id = device_id
         self._clock: Clock = SystemClock() if clock is None else clock
         self._overrun = overrun
+        self._outbox = None if sync is None else sync.outbox_path(device_id)
         self._live: Live[Sample] | None = None
         self._latency = Latency()
         self._health_due_s = 0.0
@@ -200,6 +207,7 @@ class Device:
             raise ConfigError(f"device {self.device_id} is closed; make another")
         for lane in self._lanes:
             _check_channels(source, lane.model)
+            _check_rate(source, lane.model)
             lane.restart()
         with contextlib.closing(self._arrivals(source)) as arrivals:
             for items in arrivals:
@@ -209,6 +217,8 @@ class Device:
                     for result in lane.push(items):
                         self._deliver(result)
                         yield result
+        for lane in self._lanes:
+            _complain_of_nothing(lane.stats, lane.model)
 
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
@@ -241,6 +251,9 @@ class Device:
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.close(timeout_s)
+            waiting = delivery.health().waiting_rows
+            if waiting and self._outbox is not None:
+                log.warning("%d results wait in %s and go out next time", waiting, self._outbox)
         self._close_lanes()
 
     def _arrivals(
@@ -325,4 +338,29 @@ def _check_channels(source: object, model: Model) -> None:
         raise SensorError(
             f"the source's channels are {', '.join(found)}; the model takes {', '.join(wanted)}; "
             "name them in that order with channels=[…]"
+        )
+
+
+def _check_rate(source: object, model: Model) -> None:
+    """A recording at another rate would be other windows than the model was trained on."""
+    found = getattr(source, "sample_rate_hz", None)
+    wanted = model.manifest.inputs.sample_rate_hz
+    if found and wanted and abs(found / wanted - 1) > RATE_TOLERANCE:
+        raise SensorError(
+            f"the source gives {found:g} samples a second; {model.ref.name} was trained on "
+            f"{wanted:g}: resample the recording, or pass sample_rate_hz=… if the file is wrong"
+        )
+
+
+def _complain_of_nothing(stats: WindowStats, model: Model) -> None:
+    """Samples that never made a window are a surprise that should not be silent."""
+    if stats.samples and not stats.windows:
+        log.warning(
+            "%s: %d samples made no window of %d: %d gaps, %d steps back in time, %d not finite",
+            model.ref.name,
+            stats.samples,
+            model.manifest.inputs.window,
+            stats.gaps,
+            stats.backward_steps,
+            stats.not_finite,
         )

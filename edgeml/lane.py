@@ -97,7 +97,7 @@ class Lane:
                 yield from self._answer(window)
             return
         for item in items:
-            found = item if isinstance(item, Window) else self._windower.push(item)
+            found = item if isinstance(item, Window) else self._windower.push(_sample(item))
             if found is not None:
                 yield from self._answer(found)
 
@@ -141,6 +141,15 @@ class _Stage:
     def close(self) -> None:
         if self._owned:
             self.model.close()
+
+
+def _sample(item: object) -> Sample:
+    if isinstance(item, Sample):
+        return item
+    raise InputError(
+        f"the source gave {type(item).__name__}; it should give edgeml.sensors.Sample(time_s, "
+        "values) or Window(start_s, end_s, data). An array is a source as Replay(array, …)"
+    )
 
 
 def labels_of(model: Model) -> tuple[str, ...]:

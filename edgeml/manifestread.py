@@ -70,7 +70,7 @@ def _parse(raw: object, where: str) -> Manifest:
     if major != SCHEMA_MAJOR:
         raise ManifestError(
             f"{where}: manifest schema {schema} needs another edgeml (this is {__version__}, "
-            f"which reads schema {SCHEMA_MAJOR}.x); upgrade with: pip install -U edgeml"
+            f"which reads schema {SCHEMA_MAJOR}.x); upgrade edgeml"
         )
     top = Fields(raw, "manifest", ManifestError, ignore_unknown=minor > SCHEMA_MINOR)
     manifest = Manifest(

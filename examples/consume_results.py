@@ -8,7 +8,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 
 def show(_client: Client, _userdata: object, message: MQTTMessage) -> None:
-    for row in json.loads(message.payload)["rows"]:
+    for row in json.loads(message.payload).get("rows", []):
         print(message.topic.split("/")[4], row["seq"], row["label"], row["score"], flush=True)
 
 

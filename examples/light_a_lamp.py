@@ -12,5 +12,7 @@ with Device("pump-7", model="models/activity/activity.tflite") as device:
         ended=lambda result: print(f"lamp off at {result.start_s:.0f}"),
         windows=2,
     )
-    for _ in device.run(Replay(sys.argv[1], start_s=0)):
+    for _ in device.run(
+        Replay(sys.argv[-1] if len(sys.argv) > 1 else "examples/walk.csv", start_s=0)
+    ):
         pass

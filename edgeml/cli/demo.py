@@ -5,8 +5,7 @@ to an ingest, both on this machine. Part way through, the broker is killed and
 comes back with empty memory. Exit status 1 unless every result is in the store
 exactly once.
 
-It takes Mosquitto where there is one, else the embedded broker of
-`pip install 'edgeml[demo]'`.
+It takes Mosquitto where there is one, else the embedded broker (`pip install amqtt`).
 """
 
 import argparse

@@ -122,8 +122,8 @@ def _load(verb: str) -> ModuleType:
                 return module
     provider = PROVIDERS[verb]
     raise MissingDependencyError(
-        f"`edgeml {verb}` comes with {provider}, which is not installed; on a workstation: "
-        f"pip install {provider}"
+        f"`edgeml {verb}` comes with {provider}, which is not installed; on a workstation, "
+        f"install its wheel beside edgeml's: pip install {provider}-*.whl"
     )
 
 

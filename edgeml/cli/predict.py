@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeml.cli.output import Progress, print_json
-from edgeml.errors import ConfigError, InputError
+from edgeml.errors import ConfigError, EdgeMLError, InputError
 
 if TYPE_CHECKING:
     from edgeml.result import Result
@@ -177,6 +177,8 @@ def _writer(path: Path | None, model: "Model") -> Iterator[Any]:
         with part.open("w", newline="", encoding="utf-8") as file:
             yield writers[path.suffix.lower()](file, model)
         part.replace(path)
+    except EdgeMLError:
+        raise  # the input's fault, though a SensorError is an OSError too
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
     finally:

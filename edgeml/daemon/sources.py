@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from edgeml.daemon.config import REPLAY, SourceConfig
-from edgeml.errors import ConfigError, nearest
+from edgeml.errors import ConfigError, EdgeMLError, nearest
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import Sensor
 
@@ -51,7 +51,12 @@ def open_source(config: SourceConfig) -> Iterable[Sample]:
     module, name = DRIVERS[config.driver]
     driver = getattr(import_module(module), name)
     _check(config.options, inspect.signature(driver).parameters)
-    made = driver(**config.options)
+    try:
+        made = driver(**config.options)
+    except (TypeError, ValueError) as exc:
+        if isinstance(exc, EdgeMLError):
+            raise
+        raise ConfigError(f"config.source: a value of the wrong type ({exc})") from exc
     return made if config.driver == REPLAY else Sensor(made)
 
 

@@ -71,7 +71,7 @@ def _environment(facts: Facts) -> Finding:
             Level.WARNING,
             "the system's own Python",
             "this Python belongs to the operating system: pip refuses to install into it (PEP 668)",
-            "python3 -m venv ~/edgeml && ~/edgeml/bin/pip install edgeml",
+            "python3 -m venv ~/edgeml, and install the wheel with ~/edgeml/bin/pip",
         )
     return Finding("environment", Level.GOOD, "pip may install here")
 
@@ -101,7 +101,7 @@ def _machine(facts: Facts) -> Finding:
 def _interpreter(facts: Facts) -> Finding:
     found = facts.interpreters
     if not found:
-        package = "'edgeml[tflite]'" if facts.machine in ARM32 else "ai-edge-litert"
+        package = "tflite-runtime 'numpy<2'" if facts.machine in ARM32 else "ai-edge-litert"
         return Finding(
             "interpreter",
             Level.BROKEN,

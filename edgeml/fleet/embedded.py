@@ -31,10 +31,11 @@ def serve(host: str, port: int, listening: Callable[[], None]) -> None:
         from amqtt.errors import BrokerError
     except ImportError as exc:
         raise MissingDependencyError(
-            "the embedded broker needs amqtt, which is not installed: pip install 'edgeml[demo]'"
+            "the embedded broker needs amqtt, which is not installed: pip install amqtt"
         ) from exc
-    logging.getLogger("amqtt").setLevel(logging.ERROR)
-    logging.getLogger("transitions").setLevel(logging.ERROR)
+    # A client that tries MQTT 5 first, and a port that is taken, are tracebacks to amqtt.
+    for chatty in ("amqtt", "transitions", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
     config: dict[str, Any] = {
         "listeners": {"default": {"type": "tcp", "bind": f"{host}:{port}"}},
         "plugins": _PLUGINS,
@@ -54,4 +55,4 @@ def serve(host: str, port: int, listening: Callable[[], None]) -> None:
     try:
         asyncio.run(main())
     except (BrokerError, OSError) as exc:
-        raise LinkError(f"cannot listen on {host}:{port}: {exc}") from exc
+        raise LinkError(f"cannot listen on {host}:{port}: {exc}; try another --port") from exc

@@ -52,7 +52,7 @@ def _write_parquet(rows: Iterator[Mapping[str, Any]], output: Path) -> int:
     try:
         pa, pq = import_module("pyarrow"), import_module("pyarrow.parquet")
     except ImportError as exc:
-        raise MissingDependencyError("Parquet needs pyarrow: pip install 'edgeml[fleet]'") from exc
+        raise MissingDependencyError("Parquet needs pyarrow: pip install pyarrow") from exc
     text, whole, real = pa.string(), pa.int64(), pa.float64()
     kinds = {"seq": whole, "model_version": whole, "window": whole}
     texts = {"device", "outbox", "model", "model_digest", "label", "outputs", "extra"}

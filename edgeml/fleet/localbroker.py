@@ -46,7 +46,7 @@ def available() -> BrokerKind:
         return embedded()
     raise MissingDependencyError(
         "this machine has no MQTT broker; install one: sudo apt install mosquitto, or: "
-        "pip install 'edgeml[demo]'"
+        "pip install amqtt"
     )
 
 

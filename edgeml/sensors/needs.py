@@ -29,8 +29,8 @@ def needed(module: str, why: str) -> Any:
         return import_module(module)
     except ImportError as exc:
         raise MissingDependencyError(
-            f"{why} needs {PACKAGES[module]}: pip install 'edgeml[sensors]', "
-            f"or this one alone: pip install {PACKAGES[module]}"
+            f"{why} needs {PACKAGES[module]}: pip install {PACKAGES[module]}, "
+            "or install the edgeml wheel with its extra: edgeml-….whl[sensors]"
         ) from exc
     except OSError as exc:
         raise MissingDependencyError(

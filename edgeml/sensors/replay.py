@@ -97,9 +97,10 @@ class Replay:
         clock = self._clock
         start_s = clock.now_s() if self._start_s is None else self._start_s
         began_s = clock.monotonic_s()
+        first_s = start_s if self._times is None else float(self._times[0])
         for time_s, values in self._timed(start_s):
             if self._speed is not None:
-                wait_s = began_s + (time_s - start_s) / self._speed - clock.monotonic_s()
+                wait_s = began_s + (time_s - first_s) / self._speed - clock.monotonic_s()
                 if wait_s > 0:
                     clock.sleep(wait_s)
             yield Sample(time_s, values)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgeml import Cascade, Device, Model, Mqtt, Result
-from edgeml.errors import ConfigError, SensorError
+from edgeml.errors import ConfigError, InputError, SensorError
 from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.sensors import Replay, Sample, Window
 
@@ -243,3 +243,28 @@ def test_a_tick_ends_the_run_even_when_nothing_comes(bundle: Path) -> None:
 def test_an_unknown_overrun_policy_names_the_nearest(bundle: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'drop_oldest'"):
         Device("d", model=bundle, overrun="drop_odlest")
+
+
+def test_what_is_neither_sample_nor_window_is_named(bundle: Path) -> None:
+    with Device("d", model=bundle) as device, pytest.raises(InputError, match="gave ndarray"):
+        list(device.run([np.zeros((100, 6), np.float32)]))  # type: ignore[list-item]
+
+
+def test_a_url_is_not_settings(bundle: Path) -> None:
+    with pytest.raises(ConfigError, match="it should be edgeml"):
+        Device("d", model=bundle, sync="mqtt://broker")  # type: ignore[arg-type]
+
+
+def test_a_recording_at_another_rate_is_refused(bundle: Path) -> None:
+    fast = Replay(np.zeros((500, 6), np.float32), sample_rate_hz=50)
+    with Device("d", model=bundle) as device, pytest.raises(SensorError, match="trained on 10"):
+        list(device.run(fast))
+
+
+def test_samples_that_make_no_window_are_not_passed_over_in_silence(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = Replay(np.zeros((99, 6), np.float32), sample_rate_hz=10)
+    with Device("d", model=bundle) as device:
+        assert list(device.run(short)) == []
+    assert "99 samples made no window of 100" in caplog.text

@@ -238,7 +238,7 @@ def test_predict_runs_over_many_files(
     [
         (None, "missing.npy", 13, "cannot be read"),
         (b"not an array", "bad.npy", 13, "neither CSV nor a numpy file"),
-        (b"x,y\n1,2\n", "bad.csv", 18, "z"),
+        (b"x,y\n1,2\n", "bad.csv", 17, "bad.csv: no column"),
         (b"", "empty.npz", 13, "numpy file"),
     ],
 )

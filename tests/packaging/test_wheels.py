@@ -112,5 +112,5 @@ def test_the_convert_verb_says_what_to_install_on_a_device(empty_environment: Pa
         check=False,
     )
     assert done.returncode == 16
-    assert "pip install edgeml-converters" in done.stderr
+    assert "pip install edgeml-converters-*.whl" in done.stderr
     assert "Traceback" not in done.stderr

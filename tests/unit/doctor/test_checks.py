@@ -75,7 +75,7 @@ TROUBLES = {
         "interpreter",
         Level.BROKEN,
         "neither",
-        "edgeml[tflite]",
+        "tflite-runtime",
     ),
     "an interpreter that does not import": (
         replace(HEALTHY, interpreter_errors={"ai-edge-litert": "GLIBC_2.35 not found"}),

@@ -43,6 +43,14 @@ def test_speed_paces_by_the_clock_without_drift() -> None:
     np.testing.assert_allclose([m for _, m in seen], np.arange(5) / 20, atol=1e-6)
 
 
+def test_speed_paces_a_recording_with_times_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_text("time_s,x\n5.0,1\n5.1,3\n5.3,4\n")
+    clock = ManualClock(now_s=1000.0)
+    seen = [clock.monotonic_s() for _ in Replay(path, speed=2.0, clock=clock)]
+    np.testing.assert_allclose(seen, [0, 0.05, 0.15], atol=1e-6)
+
+
 def test_npz_brings_labels_channels_and_rate(tmp_path: Path) -> None:
     path = tmp_path / "walks.npz"
     np.savez(
