@@ -140,11 +140,18 @@ class SQLiteStore:
             return [dict(row) for row in self._db.execute(query)]
 
     def prune(self, before_s: float) -> int:
-        """Delete results and events that were received before a unix time; how many there were."""
-        with self._translated(), self._transaction():
-            results = self._db.execute("DELETE FROM result_rows WHERE received_s < ?", (before_s,))
-            events = self._db.execute("DELETE FROM event_rows WHERE received_s < ?", (before_s,))
-            return results.rowcount + events.rowcount
+        """Delete what was received before a unix time; how many results and events there were."""
+        rows = 0
+        with self._translated():
+            self._db.execute("DELETE FROM dead_letters WHERE received_s < ?", (before_s,))
+            outboxes = self._db.execute("SELECT id FROM outboxes").fetchall()
+            # One outbox at a time, so that an ingest on the same store never waits for long.
+            for (outbox_id,) in outboxes:
+                with self._transaction():
+                    for table in ("result_rows", "event_rows"):
+                        query = f"DELETE FROM {table} WHERE outbox_id = ? AND received_s < ?"  # noqa: S608
+                        rows += self._db.execute(query, (outbox_id, before_s)).rowcount
+        return rows
 
     def _take(self, delivered: Delivered, received_s: float) -> tuple[Progress, int, int]:
         batch = delivered.batch
@@ -172,7 +179,8 @@ class SQLiteStore:
     ) -> None:
         model_id = self._model_id(model)
         self._db.executemany(
-            "INSERT OR IGNORE INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (outbox_id, seq) DO NOTHING",
             [
                 (
                     outbox_id,
@@ -199,14 +207,16 @@ class SQLiteStore:
     ) -> None:
         if row.kind != GAP:
             self._db.execute(
-                "INSERT OR IGNORE INTO event_rows VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (outbox_id, seq) DO NOTHING",
                 (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields)),
             )
             return
         reason = str(row.fields.get("reason", ""))
         for first, last in Spans(((row.seq, row.last),)).minus(before).ranges:
             self._db.execute(
-                "INSERT OR IGNORE INTO gap_rows VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (outbox_id, first) DO NOTHING",
                 (outbox_id, first, last, received_s, row.time_s, reason),
             )
 

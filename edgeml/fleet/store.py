@@ -172,9 +172,10 @@ class Store(Protocol):
         ...
 
     def prune(self, before_s: float) -> int:
-        """Delete results and events that were received before a unix time; how many there were.
+        """Delete what was received before a unix time; how many results and events there were.
 
-        What was deleted stays accounted for, so that a late duplicate does not come back.
+        Dead letters go, too; gap records stay. What was deleted stays accounted for, so that a
+        late duplicate does not come back.
         """
         ...
 

@@ -1,7 +1,9 @@
 """What every store of a fleet must do, whatever it keeps its rows in."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -183,6 +185,26 @@ def test_an_intake_goes_in_whole_or_not_at_all(store: Store) -> None:
     assert store.progress("pump-7", "box").mark == 0
     take(store, results(1))
     assert seqs(store) == [1]
+
+
+def test_events_and_dead_letters_are_pruned_and_gap_records_stay(store: Store) -> None:
+    drift = Batch("box", None, events=(EventRow(3, 3, 5.0, "drift", {}),))
+    take(store, results(1, 2), drift, gap(4, 5), at_s=100.0)
+    store.commit(Intake(letters=[Letter("t", b"x", "y")]), 100.0)
+    take(store, results(6), at_s=200.0)
+    assert store.prune(150.0) == 3
+    assert seqs(store) == [6]
+    assert store.letters() == []
+    assert len(store.gaps()) == 1
+    assert take(store, drift, at_s=300.0) == Progress("pump-7", "box", 6, Spans())
+
+
+def test_a_row_that_the_tables_refuse_is_not_counted_as_stored(store: Store) -> None:
+    whole = results(1).results[0]
+    bad = Batch("box", MODEL, results=(replace(whole, end_s=cast("float", None)),))
+    with pytest.raises(UnstorableError):
+        take(store, bad)
+    assert store.progress("pump-7", "box").mark == 0
 
 
 def test_a_store_of_a_later_edgeml_is_left_alone(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Settings that cannot work are refused where they are written, and so are secrets that leak."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,12 @@ BAD_CONNECTIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "message"), BAD_CONNECTIONS.values(), ids=BAD_CONNECTIONS)
-def test_a_connection_that_cannot_work_is_refused(fields: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("given", "message"), BAD_CONNECTIONS.values(), ids=BAD_CONNECTIONS)
+def test_a_connection_that_cannot_work_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Connection(**fields)
+        Connection(**given)
     with pytest.raises(ConfigError, match=message):
-        Mqtt(**fields)
+        Mqtt(**given)
 
 
 def test_ports_follow_the_scheme() -> None:
@@ -119,3 +120,19 @@ def test_the_outbox_is_kept_where_the_machine_keeps_state(
         Mqtt("mqtt://h", "plant").outbox_path("pump") == tmp_path / "own" / "outbox-plant-pump.db"
     )
     assert Mqtt("mqtt://h", outbox=tmp_path / "x.db").outbox_path("pump") == tmp_path / "x.db"
+
+
+def test_what_mqtt_repeats_of_a_connection_has_the_same_names_and_defaults() -> None:
+    mine = {f.name: f.default for f in fields(Mqtt)}
+    assert {f.name: f.default for f in fields(Connection)}.items() <= mine.items()
+
+
+def test_what_mqtt_is_told_of_a_connection_reaches_it(tmp_path: Path) -> None:
+    told: dict[str, Any] = {
+        "url": "mqtts://h:1", "username": "u", "password_env": "X", "ca_file": tmp_path / "ca",
+        "cert_file": tmp_path / "cert", "key_file": tmp_path / "key", "protocol": "5",
+        "keepalive_s": 7, "connect_timeout_s": 8.0, "reconnect_min_s": 9.0,
+        "reconnect_max_s": 10.0,
+    }  # fmt: skip
+    assert Mqtt(**told).connection == Connection(**told)
+    assert {f.name for f in fields(Connection)} == {*told, "password_file"}
