@@ -161,7 +161,8 @@ def test_a_silent_moment_is_no_proof_that_a_broker_does_not_know_mqtt5() -> None
     )
     link = Link(connection, "test", lambda _: ("a/b",))
     link.open()
-    deadline_s, ups = time.monotonic() + DEADLINE_S, []
+    deadline_s = time.monotonic() + DEADLINE_S
+    ups: list[Up] = []
     while len(ups) < 2:
         assert time.monotonic() < deadline_s
         ups += [event for event in link.step(0.1) if isinstance(event, Up)]
