@@ -7,6 +7,8 @@ from armlab import MACHINES, LabError, build, host, machine_named
 from armlab.emulate import plugin_api
 from armlab.suite import newest_wheel
 
+pytestmark = pytest.mark.arm
+
 
 def test_the_cores_of_a_board_are_described_as_linux_describes_them() -> None:
     text = MACHINES["arm64"].core("pi5").cpuinfo()
