@@ -3,7 +3,9 @@
     python device.py DEVICE URL DIRECTORY SEED CAP_BYTES
 
 Every result's window number is unique over all starts. A number is journalled
-once `flush` said that it is on disk: those, and only those, must arrive. The
+once `flush` said that it is on disk: those, and only those, must arrive. Where
+the outbox begins to number is noted, so that a lost result can be looked up
+among the gap records. The
 wall clock jumps by days and the disk refuses to grow, as the seed has it.
 A file named `stop` ends the production; the process then waits until all is delivered.
 """
@@ -67,6 +69,11 @@ def main() -> int:
         (home / f"{device}.journal").open("a") as journal,
     ):
         number = start * STARTS_APART
+        outbox = delivery._outbox
+        assert outbox is not None
+        with (home / f"{device}.numbering").open("a") as numbering:
+            # Whatever becomes durable of this start is numbered from here on, in order.
+            numbering.write(f"{start} {outbox.id} {outbox.next_seq}\n")
         while not (home / "stop").exists():
             count = rng.randint(1, 60)
             for n in range(number, number + count):
