@@ -1,7 +1,7 @@
 """What to do with a machine that stands: enter it, and count what a core executes.
 
 A count is exact: the same program gives the same number every time, because
-nothing in it is left to chance (hash seed, stack canary, helper threads). What a
+nothing in it is left to chance (hash seed, stack canary, background threads). What a
 program itself draws from the kernel's entropy is its own: numpy.random's import does.
 QEMU counts the guest's instructions, not the time they take; the difference
 between two runs of N and M inferences is the cost of M - N of them.
