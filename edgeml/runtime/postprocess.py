@@ -81,8 +81,8 @@ def _choice(
 
     def choose(raw: Sequence[Array], _: Floats) -> Answer:
         numbers = scores(raw[0])
-        score = max(numbers)
-        if math.isnan(sum(numbers)):
+        score, total = max(numbers), sum(numbers)
+        if total != total:  # only NaN differs from itself, and any score that is NaN makes it so
             return None, math.nan, numbers
         label = labels[numbers.index(score)] if score >= threshold else None
         return label, score, numbers
