@@ -393,5 +393,5 @@ def test_an_archive_reads_what_is_asked_within_its_limit() -> None:
 
 def test_a_future_schema_names_what_to_do() -> None:
     text = manifest().to_json().replace('"schema": "1.0"', '"schema": "3.0"')
-    with pytest.raises(ManifestError, match=r"schema 3\.0 needs another edgeml.*pip install -U"):
+    with pytest.raises(ManifestError, match=r"schema 3\.0 needs another edgeml.*upgrade"):
         Bundle.from_bytes(with_members(manifest_json=text.encode()))
