@@ -12,6 +12,7 @@ import numpy as np
 
 from edgeml.errors import MissingDependencyError
 from edgeml.runtime.backend import DelegateSpec
+from edgeml.runtime.floatenv import kept_float_environment
 from edgeml.runtime.interpreter import InterpreterBackend, open_interpreter
 
 
@@ -27,8 +28,9 @@ def open_model(tflite: bytes, threads: int, delegate: DelegateSpec | None) -> In
             f"tflite-runtime needs numpy 1, this is {np.__version__}; "
             "install it with: pip install 'numpy<2'"
         )
-    import tflite_runtime
-    from tflite_runtime import interpreter
+    with kept_float_environment():
+        import tflite_runtime
+        from tflite_runtime import interpreter
 
     batches = not os.uname().machine.startswith("armv")
 
