@@ -289,11 +289,14 @@ def _open(
     required: bool,
 ) -> tuple[Backend, str | None]:
     """The backend, and why the delegate is not in it, if it was asked for and failed."""
-    if delegate is None or required:
-        return open_backend(source.tflite, backend, threads, delegate), None
     try:
         return open_backend(source.tflite, backend, threads, delegate), None
     except BackendError as exc:
+        requires = None if source.manifest is None else source.manifest.requires
+        if delegate is None and requires is not None:
+            raise BackendError(f"{exc}; it asks for TFLite {requires.runtime} or later") from exc
+        if delegate is None or required:
+            raise
         opened = open_backend(source.tflite, backend, threads)
         import logging
 

@@ -199,6 +199,14 @@ def test_a_delegate_that_does_not_load_is_an_error_here_and_a_fallback_in_a_mode
         )
 
 
+def test_the_edge_tpu_is_asked_for_by_its_library(name: str) -> None:
+    """No Coral is plugged in here: what counts is which library was looked for, and the fallback."""
+    with Model.load(fixture("classifier_int8"), backend=name, delegate="edgetpu") as model:
+        loaded = model.info.delegate == "edgetpu"
+        assert loaded or "edgetpu" in str(model.info.delegate_error)
+        assert model.run_raw(windows(1)[0]).tolist() == list(CLASSIFIER_INT8[0])
+
+
 def test_without_delegates_the_results_are_the_same_bits(name: str) -> None:
     plain = open_backend(fixture("classifier_int8"), name, delegate=DelegateSpec("none"))
     assert plain.delegate == "none"

@@ -12,7 +12,7 @@ import pytest
 
 from edgeml.bundle import Bundle, Golden, pack
 from edgeml.errors import BackendError, BundleError, InputError, ManifestError, PreprocessError
-from edgeml.manifest import InputSpec, Manifest, OutputSpec, PreprocessStep, channels
+from edgeml.manifest import InputSpec, Manifest, OutputSpec, PreprocessStep, Requires, channels
 from edgeml.preprocess import Pipeline
 from edgeml.runtime.backend import installed, open_backend
 from edgeml.runtime.interpreter import InterpreterBackend
@@ -328,6 +328,15 @@ def test_a_manifest_that_does_not_fit_its_model_is_found_while_loading(
 ) -> None:
     with pytest.raises(error, match=message):
         Model.load(pack(fixture(name), spec))
+
+
+def test_a_model_that_the_interpreter_refuses_says_what_the_bundle_asks_for(backend: str) -> None:
+    good = fixture("classifier_int8")
+    version = good.index((3).to_bytes(4, "little"), 8)
+    newer = good[:version] + b"\x63" + good[version + 1 :]
+    needs = manifest(requires=Requires("2.99.0", ("SOFTMAX",)))
+    with pytest.raises(BackendError, match=r"refuses the model.*asks for TFLite 2\.99\.0 or later"):
+        Model.load(pack(newer, needs), backend=backend)
 
 
 def test_a_missing_file_is_a_bundle_error() -> None:
