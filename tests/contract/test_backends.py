@@ -200,7 +200,7 @@ def test_a_delegate_that_does_not_load_is_an_error_here_and_a_fallback_in_a_mode
 
 
 def test_the_edge_tpu_is_asked_for_by_its_library(name: str) -> None:
-    """No Coral is plugged in here: what counts is which library was looked for, and the fallback."""
+    """Without a Coral it counts which library was looked for, and the fallback."""
     with Model.load(fixture("classifier_int8"), backend=name, delegate="edgetpu") as model:
         loaded = model.info.delegate == "edgetpu"
         assert loaded or "edgetpu" in str(model.info.delegate_error)
