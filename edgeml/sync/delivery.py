@@ -240,8 +240,12 @@ class Delivery:
             in_flight=courier.session.in_flight,
             resends=courier.session.resends,
             disk_failures=writer.failures,
-            last_error=self._fault or writer.last_error or record.last_error,
+            last_error=self._fault or self._ended() or writer.last_error or record.last_error,
         )
+
+    def _ended(self) -> str | None:
+        running = self._thread.is_alive() or self._thread.ident is None
+        return None if running or self._closing.is_set() else "the delivery's thread has ended"
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything that was put is on the medium.

@@ -195,6 +195,21 @@ def test_a_row_that_the_ingest_cannot_read_does_not_stop_the_others(
     kept.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_health_says_that_the_thread_has_ended(tmp_path: Path) -> None:
+    nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
+    with Delivery("pump-7", nowhere) as delivery:
+        courier, thread = delivery._courier, delivery._thread
+        assert courier is not None
+
+        def end(timeout_s: float) -> None:
+            raise SystemExit
+
+        courier.pump = end  # type: ignore[method-assign]
+        thread.join(DEADLINE_S)
+        assert delivery.health().last_error == "the delivery's thread has ended"
+
+
 def test_a_result_without_a_time_is_refused_where_it_is_put(tmp_path: Path) -> None:
     nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
     with Delivery("pump-7", nowhere) as delivery:
