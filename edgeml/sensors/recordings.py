@@ -2,13 +2,14 @@
 
 A CSV has a header that names its columns; `time_s` and `label` are special,
 the rest are channels. An NPZ holds `recordings` (n, samples, channels) or
-`samples` (samples, channels), and may hold `sample_rate_hz`, `time_s`,
-`channels` and `labels`.
+`samples` (samples, channels), or `codes` in place of recordings: whole steps of
+a `scale` (channels,), as a converter counts them. It may hold `sample_rate_hz`,
+`time_s`, `channels` and `labels`.
 """
 
 import csv
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,10 +110,12 @@ def _read_npy(path: Path, _: Sequence[str] | None) -> Recordings:
 
 def _read_npz(path: Path, _: Sequence[str] | None) -> Recordings:
     arrays = _load(path)
-    key = next((k for k in ("recordings", "samples") if k in arrays), None)
+    key = next((k for k in ("recordings", "samples", "codes") if k in arrays), None)
     if key is None:
         raise SensorError(f"{path}: holds {', '.join(arrays)}; it needs 'recordings' or 'samples'")
     recordings = as_recordings(arrays[key], f"{path}: {key}")
+    if key == "codes":
+        recordings = recordings * _scale(arrays, recordings.shape[-1], path)
     times = None
     if TIME_COLUMN in arrays and len(recordings) == 1:
         times = _checked_times(arrays[TIME_COLUMN], recordings.shape[1], str(path))
@@ -123,6 +126,14 @@ def _read_npz(path: Path, _: Sequence[str] | None) -> Recordings:
         _texts(arrays, "labels"),
         _texts(arrays, "channels"),
     )
+
+
+def _scale(arrays: Mapping[str, npt.NDArray[Any]], channels: int, path: Path) -> _Array:
+    """What one step of each channel's codes stands for."""
+    scale = arrays.get("scale")
+    if scale is None or scale.shape != (channels,) or scale.dtype.kind != "f":
+        raise SensorError(f"{path}: 'codes' need a 'scale' of {channels} numbers, one a channel")
+    return scale.astype(np.float32)
 
 
 def _read_csv(path: Path, channels: Sequence[str] | None) -> Recordings:

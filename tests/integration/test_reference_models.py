@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgeml import Bundle, Model
+from edgeml.sensors import Replay
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / "models"
@@ -109,8 +110,8 @@ def test_the_demonstration_ships_the_committed_activity_model() -> None:
     assert (data / "activity.tflite").read_bytes() == bundle_path("activity").read_bytes()
     assert sum(file.stat().st_size for file in data.iterdir()) < 250_000
     with np.load(data / "recordings.npz", allow_pickle=False) as arrays:
-        assert arrays["recordings"].shape == (40, 100, 6)
-        assert arrays["recordings"].dtype == np.float32
+        assert arrays["codes"].shape == (40, 100, 6)
+        assert arrays["codes"].dtype == np.int16
         assert set(arrays["labels"]) == set(
             Bundle.read(bundle_path("activity")).manifest.outputs.labels
         )
@@ -135,6 +136,9 @@ def test_the_demonstration_replays_the_test_recordings_exactly(tmp_path: Path) -
     training_script("activity").write_recordings(tmp_path / "recordings.npz")
     shipped = ROOT / "edgeml" / "demo" / "data" / "recordings.npz"
     assert (tmp_path / "recordings.npz").read_bytes() == shipped.read_bytes()
+    windows, _ = training_script("activity").load("test")
+    apart = np.abs(Replay(shipped).recordings - windows).max(axis=(0, 1))
+    assert (apart <= [0.000501] * 3 + [0.00001] * 3).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

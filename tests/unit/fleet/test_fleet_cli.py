@@ -126,7 +126,7 @@ def test_without_any_broker_the_error_names_what_to_install(
 ) -> None:
     monkeypatch.setattr("edgeml.fleet.localbroker.find_mosquitto", lambda: None)
     monkeypatch.setattr("edgeml.fleet.localbroker.find_spec", lambda _: None)
-    with pytest.raises(MissingDependencyError, match=r"apt install mosquitto.*edgeml\[demo\]"):
+    with pytest.raises(MissingDependencyError, match=r"apt install mosquitto.*pip install amqtt"):
         available()
 
 

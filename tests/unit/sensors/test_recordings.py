@@ -165,3 +165,13 @@ def test_a_folder_without_images_and_a_look_that_there_is_not_are_refused(tmp_pa
         Replay(tmp_path)
     with pytest.raises(ConfigError, match="did you mean 'grey'"):
         Replay(tmp_path, colour="gray")
+
+
+def test_codes_are_whole_steps_of_a_scale(tmp_path: Path) -> None:
+    codes = np.array([[[1, -2], [3, 4]]], np.int16)
+    path = tmp_path / "codes.npz"
+    np.savez(path, codes=codes, scale=np.array([0.5, 0.25], np.float32), sample_rate_hz=10.0)
+    np.testing.assert_array_equal(Replay(path).recordings, [[[0.5, -0.5], [1.5, 1.0]]])
+    np.savez(path, codes=codes, sample_rate_hz=10.0)
+    with pytest.raises(SensorError, match="need a 'scale' of 2"):
+        Replay(path)
