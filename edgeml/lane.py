@@ -12,6 +12,7 @@ from typing import Final
 
 from edgeml.errors import ConfigError, InputError, nearest
 from edgeml.result import Result
+from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
 from edgeml.runtime.smoothing import Smoother, smoother
 from edgeml.sensors.sample import Block, Sample, Window
@@ -155,7 +156,7 @@ def _sample(item: object) -> Sample:
 def labels_of(model: Model) -> tuple[str, ...]:
     """The labels that a model's results may carry."""
     outputs = model.manifest.outputs
-    return outputs.labels or (("normal", "anomaly") if outputs.task == "anomaly" else ())
+    return outputs.labels or ((NORMAL, ANOMALY) if outputs.task == "anomaly" else ())
 
 
 def _always(_: Result) -> bool:

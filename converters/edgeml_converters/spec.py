@@ -6,7 +6,6 @@ only here, from spec.toml; everything it shares with a manifest is a value of
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +19,7 @@ from edgeml.manifest import (
     OutputSpec,
     PreprocessStep,
 )
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edgeml.tomlread import read_toml
 
 _NEVER = "1970-01-01T00:00:00Z"
 
@@ -87,13 +82,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec:
             typo names the nearest key.
     """
     where = os.fspath(path)
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - takes str and PathLike alike
-            raw = tomllib.load(file)
-    except OSError as exc:
-        raise ConfigError(f"{where}: cannot be read ({exc.strerror or exc})") from exc
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise ConfigError(f"{where}: not TOML ({exc})") from exc
+    raw = read_toml(path)
     try:
         return parse_spec(raw)
     except ConfigError as exc:
