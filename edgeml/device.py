@@ -9,67 +9,31 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Final, cast
 
 from edgeml.clock import Clock, SystemClock
-from edgeml.errors import ConfigError, SensorError, nearest
-from edgeml.lane import Cascade, Lane, ModelLike, labels_of
+from edgeml.errors import ConfigError, nearest
+from edgeml.health import DeviceHealth, loop_health
+from edgeml.lane import Cascade, Lane, ModelLike
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
-from edgeml.monitor.trigger import Edge, Trigger
-from edgeml.result import ModelRef, Result
+from edgeml.monitor.trigger import Trigger
+from edgeml.reactions import Action, Reaction, check_reaction
+from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.live import POLICIES, Live, LiveHealth, queue_capacity
 from edgeml.sensors.sample import Sample, Window
 from edgeml.sensors.window import WindowStats
-from edgeml.sync.delivery import Delivery, DeliveryHealth
+from edgeml.sourcecheck import check_source, complain_of_nothing
+from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import Mqtt
 
 log: Final = logging.getLogger("edgeml.device")
 
 CLOSE_TIMEOUT_S: Final = 5.0
-RATE_TOLERANCE: Final = 0.05
 HEALTH_EVERY_S: Final = 5.0
 IDLE_S: Final = 1.0
-
-Action = Callable[[Result], object]
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceHealth:
-    """The device at one moment.
-
-    Attributes:
-        device: its id.
-        models: the models it runs.
-        windows: what each lane's windower met since `run` began.
-        source: a live source and its queue; None for a recording.
-        results: results computed since the device was made.
-        p50_us: median time from window to result, in microseconds.
-        p95_us: its 95th percentile.
-        p99_us: its 99th percentile.
-        delivery: the outbox and the link; None without `sync`.
-    """
-
-    device: str
-    models: tuple[ModelRef, ...]
-    windows: tuple[WindowStats, ...]
-    source: LiveHealth | None
-    results: int
-    p50_us: float
-    p95_us: float
-    p99_us: float
-    delivery: DeliveryHealth | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Reaction:
-    trigger: Trigger
-    model: str | None
-    began: Action
-    ended: Action | None
 
 
 class Device:
@@ -121,7 +85,7 @@ class Device:
         self._latency = Latency()
         self._health_due_s = 0.0
         self._closed = False
-        self._reactions: list[_Reaction] = []
+        self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
         self._lanes: list[Lane] = []
         try:
@@ -181,8 +145,8 @@ class Device:
         Raises:
             ConfigError: no model has such a label or such a name.
         """
-        _check_reaction(self.models, label, model)
-        self._reactions.append(_Reaction(Trigger(label, windows), model, began, ended))
+        check_reaction(self.models, label, model)
+        self._reactions.append(Reaction(Trigger(label, windows), model, began, ended))
 
     def run(
         self, source: Iterable[Sample | Window], *, tick: Callable[[], bool] = lambda: True
@@ -206,8 +170,7 @@ class Device:
         if self._closed:
             raise ConfigError(f"device {self.device_id} is closed; make another")
         for lane in self._lanes:
-            _check_channels(source, lane.model)
-            _check_rate(source, lane.model)
+            check_source(source, lane.model)
             lane.restart()
         with contextlib.closing(self._arrivals(source)) as arrivals:
             for items in arrivals:
@@ -218,7 +181,7 @@ class Device:
                         self._deliver(result)
                         yield result
         for lane in self._lanes:
-            _complain_of_nothing(lane.stats, lane.model)
+            complain_of_nothing(lane.stats, lane.model)
 
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
@@ -233,8 +196,8 @@ class Device:
         return DeviceHealth(
             device=self.device_id,
             models=tuple(model.ref for model in self.models),
-            windows=tuple(lane.stats for lane in self._lanes),
-            source=None if self._live is None else self._live.health(),
+            windows=self._window_stats(),
+            source=self._live_health(),
             results=self._latency.count,
             p50_us=self._latency.percentile_us(50),
             p95_us=self._latency.percentile_us(95),
@@ -276,8 +239,7 @@ class Device:
             self._delivery.put(result)
             self._note_health(self._delivery)
         for reaction in self._reactions:
-            if reaction.model is None or reaction.model == result.model.name:
-                _react(reaction, result)
+            reaction.push(result)
 
     def _note_health(self, delivery: Delivery) -> None:
         """Refresh what the health topic says of the loop, now and then."""
@@ -285,16 +247,13 @@ class Device:
         if now_s < self._health_due_s:
             return
         self._health_due_s = now_s + HEALTH_EVERY_S
-        delivery.set_health(
-            {
-                "results": self._latency.count,
-                "p50_us": round(self._latency.percentile_us(50), 1),
-                "p95_us": round(self._latency.percentile_us(95), 1),
-                "p99_us": round(self._latency.percentile_us(99), 1),
-                "windows": [asdict(lane.stats) for lane in self._lanes],
-                "source": None if self._live is None else asdict(self._live.health()),
-            }
-        )
+        delivery.set_health(loop_health(self._latency, self._window_stats(), self._live_health()))
+
+    def _window_stats(self) -> tuple[WindowStats, ...]:
+        return tuple(lane.stats for lane in self._lanes)
+
+    def _live_health(self) -> LiveHealth | None:
+        return None if self._live is None else self._live.health()
 
     def _close_lanes(self) -> None:
         for lane in self._lanes:
@@ -308,59 +267,3 @@ def _each(
     if isinstance(model, (str, bytes, os.PathLike, Model, Cascade)):
         return (model,)
     return model
-
-
-def _react(reaction: _Reaction, result: Result) -> None:
-    edge = reaction.trigger.push(result.label)
-    if edge is Edge.BEGAN:
-        reaction.began(result)
-    elif edge is Edge.ENDED and reaction.ended is not None:
-        reaction.ended(result)
-
-
-def _check_reaction(models: Sequence[Model], label: str, name: str | None) -> None:
-    names = [model.ref.name for model in models]
-    if name is not None and name not in names:
-        raise ConfigError(f"no model {name!r}; there is {', '.join(names)}{nearest(name, names)}")
-    watched = [model for model in models if name in (None, model.ref.name)]
-    labels = [known for model in watched for known in labels_of(model)]
-    if label not in labels:
-        raise ConfigError(
-            f"no label {label!r}; there is {', '.join(labels) or 'none'}{nearest(label, labels)}"
-        )
-
-
-def _check_channels(source: object, model: Model) -> None:
-    """Columns that have names must be the model's, in the model's order."""
-    found = getattr(source, "channel_names", None)
-    wanted = tuple(channel.name for channel in model.manifest.inputs.channels)
-    if found and tuple(found) != wanted:
-        raise SensorError(
-            f"the source's channels are {', '.join(found)}; the model takes {', '.join(wanted)}; "
-            "name them in that order with channels=[…]"
-        )
-
-
-def _check_rate(source: object, model: Model) -> None:
-    """A recording at another rate would be other windows than the model was trained on."""
-    found = getattr(source, "sample_rate_hz", None)
-    wanted = model.manifest.inputs.sample_rate_hz
-    if found and wanted and abs(found / wanted - 1) > RATE_TOLERANCE:
-        raise SensorError(
-            f"the source gives {found:g} samples a second; {model.ref.name} was trained on "
-            f"{wanted:g}: resample the recording, or pass sample_rate_hz=… if the file is wrong"
-        )
-
-
-def _complain_of_nothing(stats: WindowStats, model: Model) -> None:
-    """Samples that never made a window are a surprise that should not be silent."""
-    if stats.samples and not stats.windows:
-        log.warning(
-            "%s: %d samples made no window of %d: %d gaps, %d steps back in time, %d not finite",
-            model.ref.name,
-            stats.samples,
-            model.manifest.inputs.window,
-            stats.gaps,
-            stats.backward_steps,
-            stats.not_finite,
-        )
