@@ -99,6 +99,18 @@ class VerificationError(EdgeMLError, RuntimeError):
     exit_code = 25
 
 
+class UpdateError(EdgeMLError, RuntimeError):
+    """An update cannot be published, fetched or installed."""
+
+    exit_code = 26
+
+
+class TrustError(UpdateError):
+    """Who signed an update, or when, is not what this device or repository trusts."""
+
+    exit_code = 27
+
+
 def nearest(word: str, known: Iterable[str], question: str = "did you mean") -> str:
     """A tail for an error message: `; did you mean 'x'?`, or nothing when no known word is near."""
     from difflib import get_close_matches  # only needed on the way to an error

@@ -13,6 +13,7 @@ from edgeml.errors import ConfigError, ProtocolError
 PROTOCOL: Final = 1
 _ROOT: Final = f"edgeml/{PROTOCOL}"
 _ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 STATE: Final = "state"
 RESULTS: Final = "results"
@@ -20,6 +21,9 @@ EVENTS: Final = "events"
 HEALTH: Final = "health"
 ACK: Final = "ack"
 LATEST: Final = "latest"
+
+WANT: Final = "want"
+"""What begins the topics by which devices ask for files that did not come."""
 
 CHANNELS: Final = (STATE, RESULTS, EVENTS, HEALTH, ACK, LATEST)
 """What a device's own topics end in."""
@@ -51,6 +55,30 @@ def device_topic(fleet: str, device: str, channel: str) -> str:
 def every_device(fleet: str, channel: str) -> str:
     """The filter that matches one channel of every device in the fleet."""
     return f"{_ROOT}/{fleet}/d/+/{channel}"
+
+
+def published(fleet: str, name: str) -> str:
+    """The topic of what goes to every device, by its name in `edgeml.releases.names`."""
+    return f"{_ROOT}/{fleet}/{name}"
+
+
+def want(fleet: str, digest: str) -> str:
+    """The topic by which a device asks for a file; with `+` as the digest, the filter of all."""
+    return f"{_ROOT}/{fleet}/{WANT}/{digest}"
+
+
+def parse_want(topic: str) -> str:
+    """The digest that a device asks for.
+
+    Raises:
+        ProtocolError: it is not such a topic of this protocol version.
+    """
+    parts = topic.split("/")
+    if len(parts) != 5 or f"{parts[0]}/{parts[1]}" != _ROOT or parts[3] != WANT:
+        raise ProtocolError(f"{topic!r} asks for nothing; expected {_ROOT}/FLEET/{WANT}/SHA256")
+    if not _DIGEST.fullmatch(parts[4]):
+        raise ProtocolError(f"{topic!r} does not end in a SHA-256 in hex")
+    return parts[4]
 
 
 def shared(group: str, topic_filter: str) -> str:

@@ -27,3 +27,20 @@ def test_an_id_that_breaks_a_topic_is_refused(bad: str) -> None:
 def test_a_foreign_topic_is_refused(topic: str) -> None:
     with pytest.raises(ProtocolError):
         topics.parse(topic)
+
+
+def test_what_goes_to_everybody_has_a_topic_and_so_has_a_wish() -> None:
+    digest = "0f" * 32
+    assert topics.published("plant-a", "tuf/timestamp") == "edgeml/1/plant-a/tuf/timestamp"
+    assert topics.want("plant-a", digest) == f"edgeml/1/plant-a/want/{digest}"
+    assert topics.parse_want(topics.want("plant-a", digest)) == digest
+
+
+@pytest.mark.parametrize(
+    "topic",
+    ["", "edgeml/1/f/want", "edgeml/1/f/want/x", "edgeml/1/f/c/" + "0" * 64,
+     "edgeml/2/f/want/" + "0" * 64, "edgeml/1/f/want/" + "0" * 64 + "/x", "edgeml/1/f/want/+"],
+)  # fmt: skip
+def test_what_is_no_wish_is_refused(topic: str) -> None:
+    with pytest.raises(ProtocolError):
+        topics.parse_want(topic)

@@ -1,0 +1,1 @@
+"""What publisher and device agree on: chunks, release indexes, rollout rules, metadata."""
