@@ -93,6 +93,8 @@ class Archive:
         self._where = where
         self._entries = self._directory()
         self.names = tuple(self._entries)
+        self.starts = tuple(entry.offset for entry in self._entries.values())
+        """Where each member begins, as the directory says."""
 
     def _directory(self) -> dict[str, _Entry]:
         if zip_start(self._data, self._where) != 0:

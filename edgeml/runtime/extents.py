@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from edgeml.errors import BundleError
-from edgeml.runtime.flatbuffer import Table
+from edgeml.flatbuffer import Table
 
 _BUFFERS, _METADATA_BUFFER, _METADATA, _SIGNATURES = 4, 5, 6, 7
 _METADATA_NAME, _METADATA_OF = 0, 1

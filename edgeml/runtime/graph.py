@@ -8,8 +8,8 @@ TFLite's schema.fbs.
 from typing import Final, NamedTuple
 
 from edgeml.errors import BundleError
+from edgeml.flatbuffer import Buffer, Table
 from edgeml.runtime.extents import check_extents
-from edgeml.runtime.flatbuffer import Buffer, Table
 from edgeml.runtime.operators import BUILTIN_OPERATORS, CUSTOM
 
 TENSOR_TYPES: Final = (

@@ -16,17 +16,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from edgeml import archive, bundle, jsonread, manifestread, npy
+from edgeml import archive, bundle, flatbuffer, jsonread, manifestread, npy
 from edgeml.archive import write_zip
 from edgeml.errors import EdgeMLError
 from edgeml.manifest import Manifest
-from edgeml.runtime import extents, flatbuffer, graph, source
+from edgeml.runtime import extents, graph, source
 
 READERS = {
     str(module.__file__)
     for module in (
-        *(archive, bundle, jsonread, manifestread, npy),
-        *(extents, flatbuffer, graph, source),
+        *(archive, bundle, flatbuffer, jsonread, manifestread, npy),
+        *(extents, graph, source),
     )
 }
 EDGES = (0, 1, 2, 7, 8, 0x7F, 0x80, 0xFE, 0xFF)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeml.errors import BundleError
-from edgeml.runtime.flatbuffer import MAX_ELEMENTS
+from edgeml.flatbuffer import MAX_ELEMENTS
 from edgeml.runtime.graph import read_graph
 from edgeml.runtime.operators import BUILTIN_OPERATORS, CUSTOM
 

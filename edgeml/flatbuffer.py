@@ -112,10 +112,17 @@ class Table:
 
     def check_vector(self, field: int, element_bytes: int) -> None:
         """See that a vector lies within the buffer, without reading it."""
+        self.extent(field, element_bytes)
+
+    def extent(self, field: int, element_bytes: int) -> tuple[int, int]:
+        """Where a vector's elements begin and end in the buffer; two zeros where it is absent."""
         offset = self._offset(field)
-        if offset:
-            at = self._buffer.follow(self._at + offset)
-            self._buffer.check(at + 4, self._buffer.read("I", at) * element_bytes)
+        if not offset:
+            return 0, 0
+        at = self._buffer.follow(self._at + offset)
+        size = self._buffer.read("I", at) * element_bytes
+        self._buffer.check(at + 4, size)
+        return at + 4, at + 4 + size
 
     def table(self, field: int) -> "Table | None":
         """A table; None where absent."""

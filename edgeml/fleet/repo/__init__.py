@@ -1,0 +1,1 @@
+"""The publisher's repository: keys, signed releases, staged rollouts, and how they get out."""
