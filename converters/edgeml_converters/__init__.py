@@ -8,6 +8,7 @@
 TensorFlow is imported when a conversion starts, not with this package.
 """
 
+from edgeml_converters.analysis import Analysis
 from edgeml_converters.conversion import convert
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.samples import standardize_step
@@ -16,6 +17,7 @@ from edgeml_converters.spec import Spec, read_spec
 __version__ = "0.1.0"
 
 __all__ = [
+    "Analysis",
     "Candidate",
     "Conversion",
     "NoneFitsError",

@@ -26,7 +26,7 @@ GOLDEN_POOL: Final = 512
 MAX_GOLDEN_ELEMENTS: Final = 1 << 20
 
 _INEXACT_STEPS: Final = {1: 2.0, 2: 64.0}
-"""Steps of an integer output, by its bytes: what the last bits of a spectrum may move it by."""
+"""Steps of an integer output, by its bytes: what floats before it may move it by."""
 
 _FLOAT_TOLERANCE: Final = {
     "float32": 1e-4,
@@ -34,6 +34,8 @@ _FLOAT_TOLERANCE: Final = {
     "dynamic": 2e-2,
     "int8": 1e-2,
     "int16x8": 1e-3,
+    "mixed": 1e-2,
+    "int4": 1e-3,
 }
 """Of the outputs' largest magnitude: float kernels differ in the last bits between machines, and
 dynamic-range ones in how they round activations."""
@@ -46,8 +48,8 @@ def make_golden(tflite: bytes, scheme: Scheme, spec: Spec, samples: Samples) -> 
     interpreter's own kernels round an int8 sum now and then to either side of a
     tie (1 to 4 % of outputs on noise), so windows are taken on which both agree:
     behind exact preprocessing those come out the same to the bit on every
-    machine and interpreter, and a difference means a fault. The rest gets the
-    tolerance that its arithmetic needs.
+    machine and interpreter, and a difference means a fault. The rest, and what
+    floats within the model may move, gets the tolerance that its arithmetic needs.
 
     Args:
         tflite: the model.
@@ -67,7 +69,7 @@ def make_golden(tflite: bytes, scheme: Scheme, spec: Spec, samples: Samples) -> 
         apart = np.abs(raw.astype(np.int64) - plain).reshape(len(pool), -1).max(axis=1)
         chosen = _spread(apart == 0, _golden_count(samples))
         tolerance = float(apart[chosen].max())
-        if not is_exact(spec.preprocess):
+        if scheme.name == "mixed" or not is_exact(spec.preprocess):
             tolerance = max(tolerance, _INEXACT_STEPS[raw.dtype.itemsize])
     windows: Floats = samples.windows[pool[chosen]]
     return Golden(windows, raw[chosen], tolerance)

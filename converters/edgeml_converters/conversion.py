@@ -8,7 +8,7 @@ float model; the one that is chosen is packed with its self-test.
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -17,16 +17,19 @@ import numpy.typing as npt
 
 from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import Quantisation
+from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
 from edgeml_converters.judge import Judge
 from edgeml_converters.metrics import answers, choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
-from edgeml_converters.samples import Samples, check_labels, check_windows, warnings_about
-from edgeml_converters.schemes import IO_TYPES, SCHEMES, Scheme, find_scheme
-from edgeml_converters.search import attempt, choose, doubt
+from edgeml_converters.provenance import provenance
+from edgeml_converters.samples import Floats, Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_scheme
+from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
 from edgeml_converters.sources import FloatModel, open_source
 from edgeml_converters.spec import Spec
+from edgeml_converters.workshop import Workshop
 
 DEFAULT_MAX_DROP: Final = 0.01
 UNDATED: Final = "1970-01-01T00:00:00Z"
@@ -63,8 +66,8 @@ def convert(
             training; None judges agreement with the float model on `calibration`.
         scheme: one of `SCHEMES`, or "auto": the cheapest that keeps its score.
         io: "int8" for integer input and output where the scheme has them, or "float".
-        max_drop: how much score may be lost; None is 0.01 for "auto" and no limit for
-            a scheme that was named.
+        max_drop: how much score may be lost; None is 0.01 for "auto" and "mixed", and
+            no limit for another scheme that was named.
         max_bytes: how large the TFLite part may be; None is no limit.
         metric: accuracy, f1, auc, mse or agreement; None is what fits the task.
         target: the name of what it is made for, for the manifest.
@@ -90,29 +93,42 @@ def convert(
     pipeline = pipeline_of(spec)
     _check_fit(model, pipeline.output_shape, spec)
     inputs = pipeline.batch(judged.windows)
-    reference = model.predict(inputs)
-    judge = Judge(spec.outputs, chosen_metric, inputs, reference, judged.labels)
+    judge = Judge(spec.outputs, chosen_metric, inputs, model.predict(inputs), judged.labels)
     prepared = pipeline.batch(samples.windows)
+    when = _created(created, source)
+    options = {"scheme": scheme, "io": io, "max_drop": limit, "max_bytes": max_bytes}
+    origin = provenance(
+        source,
+        model.framework,
+        samples,
+        judged,
+        {**options, "metric": chosen_metric, "target": target},
+        when,
+    )
     with tempfile.TemporaryDirectory(prefix="edgeml-convert-") as name:
-        folder = Path(name)
         steps("export")
-        model.save(folder)
-        tried = []
-        for one in schemes:
-            steps(one.name)
-            tried.append(
-                attempt(folder, one, io, prepared, inputs, judge, spec.outputs.task, max_bytes)
-            )
-    choice = choose(tried, limit, chosen_metric, max_bytes)
+        model.save(Path(name))
+        clip = spec.outputs.task != "anomaly"
+        workshop = Workshop(Path(name), io, prepared, max_bytes=max_bytes, clip=clip)
+        steps("calibrate")
+        if any(one.from_ranges for one in schemes):
+            workshop.try_calibrating()
+        tried = attempt_all(workshop, schemes, inputs, judge, limit, steps)
+        choice = choose(tried, limit, chosen_metric, max_bytes)
+        float_tflite = workshop.float_file()
 
-    steps("pack the bundle")
+    steps("compare and pack")
     best = choice.attempt
     golden = make_golden(best.tflite, best.scheme, spec, judged)
+    evidence = Evidence(
+        model, spec, judge, float_tflite, _float_outputs(tried), best, samples, prepared, judged
+    )
+    analysis, found = analyse(evidence, golden, origin)
     said = answers(spec.outputs.task, best.outputs, inputs)
     bundle = make_bundle(
         best.tflite,
         spec,
-        _created(created, source),
+        when,
         Quantisation(
             scheme=best.scheme.name,
             calibration_digest=samples.digest(),
@@ -124,7 +140,7 @@ def convert(
         make_baseline(judged.windows, said, judged.labels, spec.inputs, spec.outputs),
         target,
     )
-    unsure = doubt(best.verdict, limit, len(judged))
+    doubts = (judge.chance(), doubt(best.verdict, limit, len(judged)))
     return Conversion(
         chosen=choice.chosen,
         verdict=best.verdict,
@@ -132,25 +148,34 @@ def convert(
         bundle=bundle,
         tflite=best.tflite,
         metric=chosen_metric,
-        warnings=(*model.notes, *warnings, *([] if unsure is None else [unsure])),
+        warnings=(*model.notes, *warnings, *found, *(line for line in doubts if line)),
         seconds=time.monotonic() - started_s,
+        analysis=analysis,
+    )
+
+
+def _float_outputs(tried: Sequence[Tried]) -> Floats | None:
+    """What the float file answered, where it was one of those tried."""
+    return next(
+        (one.outputs for one in tried if isinstance(one, Attempt) and one.scheme.name == "float32"),
+        None,
     )
 
 
 def step_count(scheme: str) -> int:
     """How many steps `progress` will be called for."""
-    return len(_schemes(scheme)) + 3
+    return len(_schemes(scheme)) + 4
 
 
 def _schemes(scheme: str) -> tuple[Scheme, ...]:
-    return tuple(SCHEMES.values()) if scheme == "auto" else (find_scheme(scheme),)
+    return tuple(SCHEMES[name] for name in AUTO) if scheme == "auto" else (find_scheme(scheme),)
 
 
 def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
     if io not in IO_TYPES:
         raise ConfigError(f"io {io!r} is none of {', '.join(IO_TYPES)}")
     if max_drop is None:
-        return DEFAULT_MAX_DROP if scheme == "auto" else None
+        return DEFAULT_MAX_DROP if scheme in ("auto", "mixed") else None
     if not max_drop >= 0:
         raise ConfigError(f"max_drop is {max_drop}; it should be 0 or more")
     return max_drop

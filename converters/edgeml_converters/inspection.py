@@ -6,12 +6,16 @@ module looks deeper, at the constants, which only a converter asks about.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from edgeml.errors import ConversionError
 from edgeml.runtime.graph import TENSOR_TYPES
+from edgeml.runtime.operators import BUILTIN_OPERATORS
 
-MIN_RUNTIME = b"min_runtime_version"
+MIN_RUNTIME: Final = b"min_runtime_version"
+CASTS: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})
+OLDEST_WITH_INT4: Final = "2.15.0"
+"""The first TFLite after the last that refuses int4 weights (measured on 2.14.0)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,33 @@ def read_weights(tflite: bytes) -> Weights:
     return Weights(elements)
 
 
-def oldest_runtime(tflite: bytes) -> str:
-    """The oldest TFLite version that runs the model, as the converter recorded it."""
+def read_activations(tflite: bytes) -> set[str]:
+    """The types of what operators compute, those left out that only change a type."""
     model = unpack_model(tflite)
+    graph = model.subgraphs[0]
+    return {
+        TENSOR_TYPES[graph.tensors[int(operator.outputs[0])].type]
+        for operator in graph.operators
+        if operator_name(model, operator) not in CASTS
+    }
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """TFLite's name for an operator of an unpacked model."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    number = max(int(code.builtinCode), int(code.deprecatedBuiltinCode))
+    return BUILTIN_OPERATORS[number] if number < len(BUILTIN_OPERATORS) else f"BUILTIN_{number}"
+
+
+def oldest_runtime(tflite: bytes) -> str:
+    """The oldest TFLite version that runs the model.
+
+    As the converter recorded it; but its table knows operators and not all of
+    their types, and int4 is newer than what it says.
+    """
+    model = unpack_model(tflite)
+    if any(TENSOR_TYPES[t.type] == "int4" for graph in model.subgraphs for t in graph.tensors):
+        return OLDEST_WITH_INT4
     for entry in model.metadata or ():
         if entry.name == MIN_RUNTIME:
             raw = bytes(model.buffers[entry.buffer].data)

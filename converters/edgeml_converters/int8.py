@@ -7,14 +7,14 @@ scale for each output; where those scales would make up much of the file, one
 scale for the layer is kept instead if the outputs are as good.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml_converters.granularity import fit_to_size
-from edgeml_converters.lite import calibrate, quantise
+from edgeml_converters.lite import quantise
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.ranges import MAX_WINDOWS, clipped
 from edgeml_converters.slim import slim
@@ -26,18 +26,33 @@ AS_GOOD: Final = 1.1
 """How much larger the error may be for a file that is smaller by a twentieth."""
 
 
+@dataclass(frozen=True, slots=True)
+class Int8:
+    """An int8 file and how it was made.
+
+    Attributes:
+        tflite: the file, unchecked.
+        calibrated: the float file with the ranges that it was quantised from.
+        dense_per_channel: whether dense layers got a scale for each output.
+    """
+
+    tflite: bytes
+    calibrated: bytes
+    dense_per_channel: bool
+
+
 def convert_int8(
-    folder: Path,
+    wide: bytes,
     io: str,
     calibration: Floats,
     max_bytes: int | None = None,
     *,
     clip: bool = True,
-) -> bytes:
-    """The flatbuffer, unchecked.
+) -> Int8:
+    """Quantise a calibrated model in the best of a few ways.
 
     Args:
-        folder: a SavedModel whose `serve` signature has a batch of 1.
+        wide: from `lite.calibrate`.
         io: "float" or "int8": the type of the model's input and output.
         calibration: float32 (n, *model input), preprocessed.
         max_bytes: a size to stay within where dense layers leave a choice.
@@ -48,7 +63,6 @@ def convert_int8(
         ConversionError: the converter refuses the model.
         BackendError: the interpreter refuses what it made.
     """
-    wide = calibrate(folder, calibration)
     judged = calibration[:MAX_WINDOWS]
     reference = run_tflite(wide, judged).outputs
 
@@ -62,8 +76,8 @@ def convert_int8(
     best = min(made, key=lambda ranges: errors[ranges])
     fine, coarse = slim(made[best]), quantise(best, io, dense_per_channel=False)
     if max_bytes is not None and len(fine) > max_bytes:
-        return fit_to_size(coarse, made[best], max_bytes, error)
+        return Int8(fit_to_size(coarse, made[best], max_bytes, error), best, False)
     small = slim(coarse)
     if len(small) < MUCH_SMALLER * len(fine) and error(small) <= AS_GOOD * errors[best]:
-        return small
-    return fine
+        return Int8(small, best, False)
+    return Int8(fine, best, True)

@@ -41,7 +41,14 @@ class Verdict:
 
 
 class Judge:
-    """The float model's answers on the evaluation windows, and the metric to compare by."""
+    """The float model's answers on the evaluation windows, and the metric to compare by.
+
+    Attributes:
+        metric: that scores are of.
+        inputs: (n, *model input), preprocessed.
+        reference: (n, *model output), of the float model on them.
+        reference_answers: the same as `metrics.answers`.
+    """
 
     def __init__(
         self,
@@ -61,19 +68,19 @@ class Judge:
             truth: (n,) as `samples.check_labels` gives them; None only for "agreement".
         """
         self.metric = metric
+        self.inputs = inputs
+        self.reference = reference
         self._outputs = outputs
-        self._inputs = inputs
-        self._reference = reference
         self._truth = truth
         self.reference_answers = answers(outputs.task, reference, inputs)
 
     def judge(self, made: Floats) -> Verdict:
         """Compare outputs, (n, *model output), dequantised."""
         task, threshold = self._outputs.task, self._outputs.threshold
-        ours = answers(task, made, self._inputs)
+        ours = answers(task, made, self.inputs)
         agreeing = agreement(task, ours, self.reference_answers, threshold)
         score, score_float, drop, (low, high) = self._compare(ours, agreeing)
-        difference = made.astype(np.float64) - self._reference
+        difference = made.astype(np.float64) - self.reference
         return Verdict(
             score=score,
             score_float=score_float,
@@ -109,3 +116,43 @@ class Judge:
             interval = paired_bootstrap(drop_of, len(truth))
         score, before = metric.function(ours, truth), metric.function(theirs, truth)
         return score, before, drop_of(slice(None)), interval
+
+    def chance(self) -> str | None:
+        """What to say where the float model is no better than an answer that never looks.
+
+        The rival says the most frequent class, or the mean, to every window. None
+        where the model is better by more than chance, or nothing is known of the truth.
+        """
+        if self.metric == "agreement" or self._truth is None:
+            return None
+        truth, theirs = self._truth, self.reference_answers
+        rival = _blind(self._outputs, truth, theirs.shape)
+        metric = METRICS[self.metric]
+        sign = 1.0 if metric.higher_is_better else -1.0
+
+        def gain_of(rows: npt.NDArray[np.int64]) -> float:
+            ours = metric.function(theirs[rows], truth[rows])
+            return sign * (ours - metric.function(rival[rows], truth[rows]))
+
+        if self.metric == "accuracy":
+            gain, _ = paired_shares(theirs.argmax(1) == truth, rival.argmax(1) == truth)
+        else:
+            gain, _ = paired_bootstrap(gain_of, len(truth))
+        if gain > 0:
+            return None
+        score, blind = metric.function(theirs, truth), metric.function(rival, truth)
+        return (
+            f"the float model itself is not measurably better than chance: {self.metric} "
+            f"{score:.3g} where one answer for every window gives {blind:.3g} ({len(truth)} "
+            "windows); do the labels fit, and is the preprocessing what training used?"
+        )
+
+
+def _blind(outputs: OutputSpec, truth: npt.NDArray[Any], shape: tuple[int, ...]) -> Wide:
+    """The best answer for one who never sees a window, once for each."""
+    answer = np.zeros(shape, np.float64)
+    if outputs.task == "classification":
+        answer[:, int(np.bincount(truth).argmax())] = 1.0
+    elif outputs.task == "regression":
+        answer[:] = truth.reshape(shape).mean(axis=0)
+    return answer

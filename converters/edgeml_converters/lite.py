@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +119,16 @@ def calibrate(folder: Path, calibration: Floats) -> bytes:
     return calibrated
 
 
-def quantise(calibrated: bytes, io: str, *, dense_per_channel: bool = True) -> bytes:
+def quantise(
+    calibrated: bytes, io: str, *, dense_per_channel: bool = True, in_float: Sequence[str] = ()
+) -> bytes:
     """Turn a calibrated model into int8: the converter's last step, alone.
 
     Args:
         calibrated: from `calibrate`, its ranges perhaps changed since.
         io: "float" or "int8": the type of the model's input and output.
         dense_per_channel: a scale for each output of a dense layer, or one for all.
+        in_float: operators to leave in float, by the name of their output.
 
     Raises:
         ConversionError: the quantiser refuses the model.
@@ -141,6 +144,7 @@ def quantise(calibrated: bytes, io: str, *, dense_per_channel: bool = True) -> b
                 input_data_type=kind,
                 output_data_type=kind,
                 disable_per_channel_for_dense_layers=not dense_per_channel,
+                denylisted_nodes=list(in_float) or None,
             )
             flatbuffer = bytes(passes.deduplicate_readonly_buffers(quantised))
         except Exception as exc:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeml.bundle import write_bundle
 from edgeml.errors import ConversionError
+from edgeml_converters.analysis import Analysis
 from edgeml_converters.judge import Verdict
 
 
@@ -20,6 +21,7 @@ class Candidate:
         verdict: how it compares with the float model; None where there is no file.
         seconds: that converting and judging it took.
         reason: why it was chosen, or why not.
+        in_float: the layers that a mixed file leaves in float.
     """
 
     scheme: str
@@ -27,6 +29,7 @@ class Candidate:
     verdict: Verdict | None
     seconds: float
     reason: str
+    in_float: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The candidate as JSON values; numbers are null where there is no file."""
@@ -42,6 +45,7 @@ class Candidate:
             "agreement": None if verdict is None else verdict.agreement,
             "seconds": round(self.seconds, 3),
             "reason": self.reason,
+            "in_float": list(self.in_float),
         }
 
 
@@ -58,6 +62,7 @@ class Conversion:
         metric: what the scores are.
         warnings: what to know before trusting it.
         seconds: that all of it took.
+        analysis: what a report draws.
     """
 
     chosen: Candidate
@@ -68,6 +73,7 @@ class Conversion:
     metric: str
     warnings: tuple[str, ...]
     seconds: float
+    analysis: Analysis
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle, whole or not at all.
@@ -86,6 +92,7 @@ class Conversion:
             "bundle": None if path is None else os.fspath(path),
             "bundle_bytes": len(self.bundle),
             "warnings": list(self.warnings),
+            "analysis": self.analysis.as_json(window=False),
             "seconds": round(self.seconds, 3),
         }
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from edgeml.errors import ConfigError, ConversionError, nearest
 from edgeml.runtime.graph import read_graph
-from edgeml_converters.inspection import Weights, read_weights
+from edgeml_converters.inspection import Weights, read_activations, read_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Scheme:
 
     Attributes:
         name: on the command line and in the manifest.
-        op_sets: the converter's operator sets.
+        op_sets: the converter's operator sets; empty where it has no switch for the scheme.
         weight_type: the type that weights must have for the scheme to count as applied.
         activation_dtype: of input and output where `io` is "int8"; "" where they stay float.
         optimise: whether the converter's optimisation is on.
@@ -39,6 +39,11 @@ class Scheme:
     activation_dtype: str = ""
     optimise: bool = True
     calibrated: bool = False
+
+    @property
+    def from_ranges(self) -> bool:
+        """Whether it starts from a calibrated float file."""
+        return self.name in ("int8", "mixed")
 
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
@@ -64,9 +69,17 @@ SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
                 activation_dtype="int16",
                 calibrated=True,
             ),
+            Scheme("mixed", (), "int8", 1, activation_dtype="int8", calibrated=True),
+            Scheme("int4", (), "int4", 3),
         )
     }
 )
+
+AUTO: Final = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
+"""What "auto" tries. Not int4, which tflite-runtime refuses: only who asks for it gets it."""
+
+BY_TENSORFLOW: Final = tuple(name for name, scheme in SCHEMES.items() if scheme.op_sets)
+"""The five that TensorFlow's converter has a switch for."""
 
 IO_TYPES: Final = ("int8", "float")
 
@@ -108,7 +121,19 @@ def check_applied(tflite: bytes, scheme: Scheme, io: str) -> None:
                 f"{scheme.name}: {tensor.name!r} is {tensor.dtype}, not {wanted}; the converter "
                 "fell back silently, so this file is not what it would be called"
             )
-    _check_weights(read_weights(tflite), scheme)
+    if scheme.name == "mixed":
+        _check_mixed(tflite)
+    else:
+        _check_weights(read_weights(tflite), scheme)
+
+
+def _check_mixed(tflite: bytes) -> None:
+    """Some operators must be in int8 and some in float, or it is another scheme."""
+    kinds = read_activations(tflite)
+    if not {"int8", "float32"} <= kinds:
+        raise ConversionError(
+            f"mixed: every operator gives {' or '.join(sorted(kinds))}; nothing is mixed in it"
+        )
 
 
 def _check_weights(weights: Weights, scheme: Scheme) -> None:

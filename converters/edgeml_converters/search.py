@@ -6,22 +6,20 @@ set would refuse most models.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import BackendError, ConversionError
-from edgeml_converters.int8 import convert_int8
 from edgeml_converters.judge import Judge, Verdict
-from edgeml_converters.lite import convert_saved_model
 from edgeml_converters.measure import run_tflite
+from edgeml_converters.mixed import mixtures
 from edgeml_converters.outcome import Candidate, NoneFitsError
 from edgeml_converters.schemes import Scheme, check_applied
-from edgeml_converters.slim import slim
+from edgeml_converters.workshop import Workshop
 
 Floats = npt.NDArray[np.float32]
 
@@ -39,6 +37,7 @@ class Attempt:
         outputs: (n, *model output), dequantised, on the evaluation windows.
         verdict: how they compare.
         seconds: converting and judging.
+        in_float: the layers that a mixed file leaves in float.
     """
 
     scheme: Scheme
@@ -46,6 +45,7 @@ class Attempt:
     outputs: Floats
     verdict: Verdict
     seconds: float
+    in_float: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,17 @@ class Failure:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A scheme that was not tried, and why."""
+
+    scheme: Scheme
+    reason: str
+
+
+Tried = Attempt | Failure | Skipped
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """What was chosen, and a line on each that was tried."""
@@ -66,44 +77,92 @@ class Choice:
     candidates: tuple[Candidate, ...]
 
 
-def attempt(
-    folder: Path,
-    scheme: Scheme,
-    io: str,
-    calibration: Floats,
+def attempt_all(
+    workshop: Workshop,
+    schemes: Sequence[Scheme],
     inputs: Floats,
     judge: Judge,
-    task: str,
-    max_bytes: int | None = None,
+    max_drop: float | None,
+    begin: Callable[[str], object],
+) -> list[Tried]:
+    """Try schemes one after another; mixed only where int8 loses too much.
+
+    Args:
+        workshop: makes the files.
+        schemes: what to try; int8 before mixed.
+        inputs: (m, *model input), preprocessed: what the judge knows the answers to.
+        judge: compares.
+        max_drop: None allows any.
+        begin: called with the name of each before it is tried.
+    """
+    tried: list[Tried] = []
+    for scheme in schemes:
+        begin(scheme.name)
+        int8 = next((one for one in tried if one.scheme.name == "int8"), None)
+        if scheme.name == "mixed" and isinstance(int8, Attempt) and _fits(int8, max_drop):
+            tried.append(Skipped(scheme, "not needed: int8 alone keeps the score"))
+        else:
+            tried.append(attempt(workshop, scheme, inputs, judge, max_drop))
+    return tried
+
+
+def _fits(one: Attempt, max_drop: float | None) -> bool:
+    return max_drop is None or one.verdict.drop <= max_drop
+
+
+def attempt(
+    workshop: Workshop, scheme: Scheme, inputs: Floats, judge: Judge, max_drop: float | None
 ) -> Attempt | Failure:
     """Convert with one scheme, check that it was applied, and judge the file.
 
     Args:
-        folder: the SavedModel.
+        workshop: makes the files.
         scheme: what to try.
-        io: "float" or "int8".
-        calibration: (n, *model input), preprocessed.
         inputs: (m, *model input), preprocessed: what the judge knows the answers to.
         judge: compares.
-        task: of the model, since an anomaly's ranges must not be narrowed.
-        max_bytes: a size that int8 tries to stay within.
+        max_drop: what a mixed file must stay within; None takes its first.
     """
     started_s = time.monotonic()
     try:
-        if scheme.name == "int8":
-            tflite = convert_int8(folder, io, calibration, max_bytes, clip=task != "anomaly")
-        else:
-            tflite = slim(convert_saved_model(folder, scheme, io, calibration))
-        check_applied(tflite, scheme, io)
-        outputs = run_tflite(tflite, inputs).outputs
+        if scheme.name == "mixed":
+            return _mixed(workshop, scheme, inputs, judge, max_drop)
+        return _judged(workshop.make(scheme), workshop.io, scheme, inputs, judge, started_s)
     except (ConversionError, BackendError) as exc:
         return Failure(scheme, exc, time.monotonic() - started_s)
+
+
+def _mixed(
+    workshop: Workshop, scheme: Scheme, inputs: Floats, judge: Judge, max_drop: float | None
+) -> Attempt:
+    """The first mixture within `max_drop`, which is the one with the fewest layers in float.
+
+    Where none is, the one that comes nearest, so that its distance can be told.
+    """
+    started_s = time.monotonic()
+    nearest: Attempt | None = None
+    for tflite, names in mixtures(workshop.int8(), workshop.io, workshop.calibration):
+        one = _judged(tflite, workshop.io, scheme, inputs, judge, started_s)
+        one = replace(one, in_float=names)
+        if max_drop is None or one.verdict.drop <= max_drop:
+            return one
+        if nearest is None or one.verdict.drop < nearest.verdict.drop:
+            nearest = one
+    if nearest is None:
+        raise ConversionError("mixed: the model has a single layer; there is nothing to mix")
+    return replace(nearest, seconds=time.monotonic() - started_s)
+
+
+def _judged(
+    tflite: bytes, io: str, scheme: Scheme, inputs: Floats, judge: Judge, started_s: float
+) -> Attempt:
+    check_applied(tflite, scheme, io)
+    outputs = run_tflite(tflite, inputs).outputs
     verdict = judge.judge(outputs)
     return Attempt(scheme, tflite, outputs, verdict, time.monotonic() - started_s)
 
 
 def choose(
-    tried: Sequence[Attempt | Failure],
+    tried: Sequence[Tried],
     max_drop: float | None,
     metric: str,
     max_bytes: int | None = None,
@@ -131,8 +190,7 @@ def choose(
     fitting = [
         one
         for one in made
-        if (max_drop is None or one.verdict.drop <= max_drop)
-        and (max_bytes is None or len(one.tflite) <= max_bytes)
+        if _fits(one, max_drop) and (max_bytes is None or len(one.tflite) <= max_bytes)
     ]
     best = _cheapest(fitting) if fitting else None
     candidates = tuple(_candidate(one, best, max_drop) for one in tried)
@@ -166,10 +224,12 @@ def doubt(verdict: Verdict, max_drop: float | None, n: int) -> str | None:
     )
 
 
-def _candidate(one: Attempt | Failure, best: Attempt | None, max_drop: float | None) -> Candidate:
+def _candidate(one: Tried, best: Attempt | None, max_drop: float | None) -> Candidate:
+    if isinstance(one, Skipped):
+        return Candidate(one.scheme.name, None, None, 0.0, one.reason)
     if isinstance(one, Failure):
         return Candidate(one.scheme.name, None, None, one.seconds, f"not possible: {one.error}")
-    line = Candidate(one.scheme.name, len(one.tflite), one.verdict, one.seconds, "")
+    line = Candidate(one.scheme.name, len(one.tflite), one.verdict, one.seconds, "", one.in_float)
     if one is best:
         reason = "chosen" if max_drop is None else f"chosen: the cheapest within {max_drop:g}"
     elif max_drop is not None and one.verdict.drop > max_drop:
@@ -177,4 +237,6 @@ def _candidate(one: Attempt | Failure, best: Attempt | None, max_drop: float | N
     else:
         dearer = best is not None and len(one.tflite) <= len(best.tflite)
         reason = f"{'dearer to run' if dearer else 'larger'} than the chosen one"
+    if one.in_float:
+        reason += f"; in float: {', '.join(one.in_float)}"
     return replace(line, reason=reason)

@@ -12,7 +12,7 @@ import pytest
 from edgeml import Bundle, Model
 from edgeml.runtime.graph import read_graph
 from edgeml_converters import Conversion, Spec, convert
-from edgeml_converters.schemes import SCHEMES
+from edgeml_converters.schemes import AUTO
 
 CREATED = "2026-01-02T03:04:05Z"
 
@@ -129,7 +129,7 @@ def test_every_scheme_gives_a_file_that_is_what_it_is_called(
         model, data[0], spec=spec, evaluation=held_out, scheme="auto", max_drop=0.05
     )
     by_name = {candidate.scheme: candidate for candidate in conversion.candidates}
-    assert set(by_name) == set(SCHEMES)
+    assert set(by_name) == set(AUTO)
     made = [candidate for candidate in conversion.candidates if candidate.bytes is not None]
     smallest = min(candidate.bytes or 0 for candidate in made)
     assert conversion.chosen in made

@@ -15,7 +15,7 @@ from edgeml_converters.inspection import read_weights, unpack_model
 from edgeml_converters.lite import calibrate, convert_saved_model, quantise
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.ranges import best_range, clipped
-from edgeml_converters.schemes import SCHEMES, check_applied
+from edgeml_converters.schemes import BY_TENSORFLOW, SCHEMES, check_applied
 from edgeml_converters.slim import WEIGHTS_ALIGNMENT, slim
 from edgeml_converters.sources import open_source
 
@@ -149,7 +149,7 @@ def test_dynamic_quantisation_of_a_model_that_is_too_small_for_it_is_not_called_
         check_applied(tflite, SCHEMES["dynamic"], "float")
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "dynamic"])
+@pytest.mark.parametrize("name", [name for name in BY_TENSORFLOW if name != "dynamic"])
 def test_most_of_the_weights_have_the_type_of_their_scheme(
     name: str, folder: Path, prepared: Any
 ) -> None:
