@@ -14,7 +14,7 @@ FAULT_RUNS ?= 200
 ARM_ARGS ?=
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto clean
+.PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto postgresql clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -48,11 +48,14 @@ lint: setup
 	$(BIN)/mypy models tests examples benchmarks
 	$(BIN)/lint-imports
 
-unit: setup mosquitto
+unit: setup mosquitto postgresql
 	$(BIN)/pytest
 
 mosquitto:
 	@sh tests/packaging/need_mosquitto.sh
+
+postgresql:
+	@sh tests/packaging/need_postgresql.sh
 
 arm: setup mosquitto
 	$(PY) tests/arm/lab.py setup arm64 armhf
@@ -66,7 +69,7 @@ pythons: setup mosquitto
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
 
-bench: setup mosquitto
+bench: setup mosquitto postgresql
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done
 
 models: setup

@@ -1,10 +1,12 @@
 """The receiving end of a fleet.
 
-edgeml fleet ingest --broker URL --fleet NAME --store PATH   store what devices send, and confirm it
-edgeml fleet status --store PATH                             every device: online, results, gaps
-edgeml fleet export --store PATH -o OUT.csv                  every result as CSV or Parquet
-edgeml fleet prune --store PATH --older-than-days N          delete what is old enough
+edgeml fleet ingest --broker URL --fleet NAME --store STORE  store what devices send, and confirm it
+edgeml fleet status --store STORE [--watch]                  every device: online, results, gaps
+edgeml fleet export --store STORE -o OUT.csv                 every result as CSV or Parquet
+edgeml fleet prune --store STORE --older-than-days N         delete what is old enough
 edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker for devices that keep apart
+
+STORE is a file (SQLite) or postgresql://[USER@]HOST[:PORT]/DATABASE.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgeml.cli.connect import add_broker_options, broker_connection
-from edgeml.cli.output import format_table, print_json
+from edgeml.cli.output import print_json
 from edgeml.errors import ConfigError
 
 
@@ -29,6 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_store(ingest)
     status = commands.add_parser("status", help="every device: online, results, gaps")
     _add_store(status)
+    status.add_argument("--watch", action="store_true", help="show it again and again, until ^C")
+    status.add_argument(
+        "--interval-s", type=float, default=2.0, metavar="S", help="how often (%(default)s)"
+    )
     export = commands.add_parser("export", help="every result as CSV or Parquet")
     _add_store(export)
     export.add_argument("--device", help="this device only")
@@ -89,12 +95,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, required=True, metavar="PATH", help="the SQLite file")
+    parser.add_argument(
+        "--store",
+        required=True,
+        help="a SQLite file, or postgresql://[USER@]HOST[:PORT]/DATABASE with the password in "
+        "~/.pgpass, in the file that PGPASSFILE names, or in PGPASSWORD",
+    )
 
 
 def _ingest(args: argparse.Namespace) -> int:
     from edgeml.fleet.ingest import Ingest
-    from edgeml.fleet.sqlite_store import SQLiteStore
+    from edgeml.fleet.stores import open_store
 
     # Somebody who starts a server wants to see that it reached the broker.
     logging.getLogger("edgeml").setLevel(logging.INFO)
@@ -108,7 +119,7 @@ def _ingest(args: argparse.Namespace) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    store = SQLiteStore(args.store)
+    store = open_store(args.store, create=True)
     ingest = Ingest(broker_connection(args), args.fleet, store)
     ingests.append(ingest)
     try:
@@ -127,26 +138,30 @@ def _ingest(args: argparse.Namespace) -> int:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from edgeml.fleet.report import status_document, status_table
-    from edgeml.fleet.sqlite_store import open_existing
+    from edgeml.cli.fleet_status import print_once, watch
+    from edgeml.fleet.stores import open_store
 
-    store = open_existing(args.store)
+    if not args.interval_s > 0:
+        raise ConfigError(f"--interval-s is {args.interval_s}; it should be above 0")
+    store = open_store(args.store)
     try:
-        devices = store.status()
+        if not args.watch:
+            print_once(store, as_json=args.json)
+            return 0
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        watch(store, stop, args.interval_s, as_json=args.json)
     finally:
         store.close()
-    if args.json:
-        print_json(status_document(devices))
-    else:
-        print(format_table(*status_table(devices)))
     return 0
 
 
 def _export(args: argparse.Namespace) -> int:
     from edgeml.fleet.export import export
-    from edgeml.fleet.sqlite_store import open_existing
+    from edgeml.fleet.stores import open_store
 
-    store = open_existing(args.store)
+    store = open_store(args.store)
     try:
         rows = export(store.results(args.device), args.output)
     finally:
@@ -188,13 +203,14 @@ def _mosquitto_acl(args: argparse.Namespace) -> int:
 
 def _prune(args: argparse.Namespace) -> int:
     from edgeml.clock import SystemClock
-    from edgeml.fleet.sqlite_store import open_existing
+    from edgeml.fleet.report import retention_limit
+    from edgeml.fleet.stores import open_store
 
     if not args.older_than_days > 0:
         raise ConfigError(f"--older-than-days is {args.older_than_days}; it should be above 0")
-    store = open_existing(args.store)
+    store = open_store(args.store)
     try:
-        rows = store.prune(SystemClock().now_s() - args.older_than_days * 86_400)
+        rows = store.prune(retention_limit(SystemClock().now_s(), args.older_than_days))
     finally:
         store.close()
     if args.json:

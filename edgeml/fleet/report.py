@@ -7,14 +7,21 @@ from typing import Any, Final
 
 from edgeml.fleet.store import DeviceStatus
 
+_DAY_S: Final = 86_400
 _HEADER: Final = (
-    "device", "online", "model", "results", "missing", "unaccounted", "queue", "oldest s",
-    "last result", "label",
+    "device", "online", "seen", "model", "results", "missing", "unaccounted", "queue", "oldest",
+    "as of", "last result", "label",
 )  # fmt: skip
 
 
-def status_table(devices: Sequence[DeviceStatus]) -> tuple[Sequence[str], list[Sequence[object]]]:
-    """Header and rows: queue and age are what the device said in its last health message."""
+def status_table(
+    devices: Sequence[DeviceStatus], now_s: float
+) -> tuple[Sequence[str], list[Sequence[object]]]:
+    """Header and rows.
+
+    Queue and its age are what the device said in its last health message, and `as of` is how
+    long ago that was.
+    """
     rows: list[Sequence[object]] = []
     for device in devices:
         queue = _delivery(device)
@@ -22,12 +29,14 @@ def status_table(devices: Sequence[DeviceStatus]) -> tuple[Sequence[str], list[S
             (
                 device.device,
                 "yes" if device.online else "no",
+                ago(now_s, device.seen_s),
                 device.model,
                 device.results,
                 device.missing,
                 device.unaccounted,
                 queue.get("waiting_rows"),
-                queue.get("oldest_age_s"),
+                _duration(queue.get("oldest_age_s")),
+                ago(now_s, device.health_s),
                 None if device.last_result_s is None else _utc(device.last_result_s),
                 device.last_label,
             )
@@ -35,15 +44,66 @@ def status_table(devices: Sequence[DeviceStatus]) -> tuple[Sequence[str], list[S
     return _HEADER, rows
 
 
-def status_document(devices: Sequence[DeviceStatus]) -> dict[str, Any]:
-    """The same as JSON, with sums."""
+def status_summary(devices: Sequence[DeviceStatus]) -> str:
+    """All devices in one line."""
+    online = sum(device.online for device in devices)
+    results, missing = sum(d.results for d in devices), sum(d.missing for d in devices)
+    unaccounted = sum(device.unaccounted for device in devices)
+    return (
+        f"{len(devices)} devices, {online} online; {results} results, "
+        f"{missing} known to be lost, {unaccounted} not here yet"
+    )
+
+
+def by_attention(devices: Sequence[DeviceStatus]) -> list[DeviceStatus]:
+    """Those first whom somebody should look at: offline, with holes, with an old queue."""
+
+    def key(device: DeviceStatus) -> tuple[bool, bool, float, str]:
+        age = _delivery(device).get("oldest_age_s")
+        age_s = float(age) if isinstance(age, (int, float)) else 0.0
+        return device.online, device.unaccounted == 0, -age_s, device.device
+
+    return sorted(devices, key=key)
+
+
+def status_document(devices: Sequence[DeviceStatus], now_s: float) -> dict[str, Any]:
+    """The same as JSON, with sums; ages are those of the moment `time_s`."""
     return {
-        "devices": [asdict(device) for device in devices],
+        "time_s": now_s,
+        "devices": [
+            asdict(device)
+            | {
+                "seen_age_s": max(now_s - device.seen_s, 0.0),
+                "health_age_s": (
+                    None if device.health_s is None else max(now_s - device.health_s, 0.0)
+                ),
+            }
+            for device in devices
+        ],
         "online": sum(device.online for device in devices),
         "results": sum(device.results for device in devices),
         "missing": sum(device.missing for device in devices),
         "unaccounted": sum(device.unaccounted for device in devices),
     }
+
+
+def retention_limit(now_s: float, days: float) -> float:
+    """Before when to delete: the midnight (UTC) before so many days, so that whole days go."""
+    return (now_s - days * _DAY_S) // _DAY_S * _DAY_S
+
+
+def ago(now_s: float, then_s: float | None) -> str | None:
+    """How long ago, for a person."""
+    return None if then_s is None else f"{_duration(max(now_s - then_s, 0.0))} ago"
+
+
+def _duration(seconds: object) -> str | None:
+    if not isinstance(seconds, (int, float)):
+        return None
+    for unit, size_s in (("d", _DAY_S), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size_s:
+            return f"{seconds / size_s:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _delivery(device: DeviceStatus) -> dict[str, Any]:

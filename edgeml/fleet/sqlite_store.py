@@ -10,25 +10,31 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.errors import StoreError
+from edgeml.fleet.accounting import News, progress_of, unaccounted
 from edgeml.fleet.sqlite_schema import migrate
 from edgeml.fleet.store import (
     Committed,
-    Delivered,
     DeviceStatus,
     Intake,
     Progress,
     UnstorableError,
 )
 from edgeml.result import ModelRef
-from edgeml.sync.batches import GAP, EventRow, ResultRow
+from edgeml.sync.batches import ResultRow
 from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 
 _BUSY_TIMEOUT_S: Final = 30.0
+_INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_DELETE_OLD: Final = (
+    "DELETE FROM result_rows WHERE outbox_id = ? AND received_s < ?",
+    "DELETE FROM event_rows WHERE outbox_id = ? AND received_s < ?",
+)
 _RESULT_COLUMNS: Final = (
     "device, outbox, seq, model, model_version, model_digest, start_s, end_s, label, score, "
     "outputs, pre_us, invoke_us, post_us, window, extra, received_s"
@@ -73,24 +79,28 @@ class SQLiteStore:
             StoreError: the store cannot take it now, for example because the disk is full.
         """
         with self._translated(), self._transaction():
-            new = known = 0
-            touched: dict[tuple[str, str], Progress] = {}
+            accounts: dict[tuple[str, str], _Account] = {}
+            rows: list[tuple[object, ...]] = []
             for delivered in intake.batches:
-                progress, fresh, stale = self._take(delivered, received_s)
-                touched[delivered.device, delivered.batch.outbox] = progress
-                new, known = new + fresh, known + stale
-            for state in intake.states:
-                self._note_state(state, received_s)
-            for device, health in intake.healths:
-                self._note_health(device, health, received_s)
-            self._db.executemany(
-                "INSERT INTO dead_letters (received_s, topic, reason, payload) VALUES (?, ?, ?, ?)",
-                [
-                    (received_s, letter.topic, letter.reason, letter.payload)
-                    for letter in intake.letters
-                ],
-            )
-        return Committed(tuple(touched.values()), new, known)
+                key = (delivered.device, delivered.batch.outbox)
+                account = accounts.get(key)
+                if account is None:
+                    account = accounts[key] = self._account(*key, received_s)
+                fresh = account.news.take(delivered.batch)
+                model = delivered.batch.model
+                if fresh and model is not None:
+                    head = (account.outbox_id, self._model_id(model), received_s)
+                    rows += [_flat(row, head) for row in fresh]
+            self._db.executemany(_INSERT_RESULT, rows)
+            for (device, _), account in accounts.items():
+                self._settle(account, received_s)
+                self._seen(device, received_s)
+            self._note_rest(intake, received_s)
+        return Committed(
+            tuple(progress_of(*key, account.news.after) for key, account in accounts.items()),
+            sum(account.news.new_rows for account in accounts.values()),
+            sum(account.news.known_rows for account in accounts.values()),
+        )
 
     def progress(self, device: str, outbox: str) -> Progress:
         """How far the store is with one outbox; mark 0 for one it never heard of."""
@@ -98,7 +108,7 @@ class SQLiteStore:
             query = "SELECT id FROM outboxes WHERE device = ? AND outbox = ?"
             row = self._db.execute(query, (device, outbox)).fetchone()
             spans = Spans() if row is None else self._spans(row["id"])
-        return _progress(device, outbox, spans)
+        return progress_of(device, outbox, spans)
 
     def current(self) -> Sequence[Progress]:
         """How far it is with the outbox that each device used last."""
@@ -106,7 +116,7 @@ class SQLiteStore:
         with self._translated():
             latest = {row["device"]: row for row in self._db.execute(query)}
             return [
-                _progress(device, row["outbox"], self._spans(row["id"]))
+                progress_of(device, row["outbox"], self._spans(row["id"]))
                 for device, row in latest.items()
             ]
 
@@ -148,77 +158,65 @@ class SQLiteStore:
             # One outbox at a time, so that an ingest on the same store never waits for long.
             for (outbox_id,) in outboxes:
                 with self._transaction():
-                    for table in ("result_rows", "event_rows"):
-                        query = f"DELETE FROM {table} WHERE outbox_id = ? AND received_s < ?"  # noqa: S608
-                        rows += self._db.execute(query, (outbox_id, before_s)).rowcount
+                    results, events = (
+                        self._db.execute(query, (outbox_id, before_s)).rowcount
+                        for query in _DELETE_OLD
+                    )
+                    self._db.execute(
+                        "UPDATE outboxes SET results = results - ? WHERE id = ?",
+                        (results, outbox_id),
+                    )
+                rows += results + events
         return rows
 
-    def _take(self, delivered: Delivered, received_s: float) -> tuple[Progress, int, int]:
-        batch = delivered.batch
-        outbox_id = self._outbox_id(delivered.device, batch.outbox, received_s)
+    def _account(self, device: str, outbox: str, received_s: float) -> "_Account":
+        outbox_id = self._outbox_id(device, outbox, received_s)
         before = self._spans(outbox_id)
-        spans = batch.spans
-        results: Sequence[ResultRow] = batch.results
-        events: Sequence[EventRow] = batch.events
-        if spans.minus(before) != spans:
-            results = [row for row in results if row.seq not in before]
-            events = [row for row in events if not before.covers(row.seq, row.last)]
-        if results and batch.model is not None:
-            self._insert_results(outbox_id, batch.model, results, received_s)
-        for row in events:
-            self._insert_event(outbox_id, row, before, received_s)
-        after = before.union(spans)
-        self._replace_spans(outbox_id, before, after)
-        self._seen(delivered.device, received_s)
-        fresh = len(results) + len(events)
-        stale = len(batch.results) + len(batch.events) - fresh
-        return _progress(delivered.device, batch.outbox, after), fresh, stale
+        return _Account(outbox_id, before, News(before))
 
-    def _insert_results(
-        self, outbox_id: int, model: ModelRef, rows: Sequence[ResultRow], received_s: float
-    ) -> None:
-        model_id = self._model_id(model)
+    def _settle(self, account: "_Account", received_s: float) -> None:
+        outbox_id, news = account.outbox_id, account.news
+        self._replace_spans(outbox_id, account.before, news.after)
+        if not news.new_rows:
+            return
         self._db.executemany(
-            "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT (outbox_id, seq) DO NOTHING",
+            "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?)",
             [
-                (
-                    outbox_id,
-                    row.seq,
-                    model_id,
-                    received_s,
-                    row.start_s,
-                    row.end_s,
-                    row.label,
-                    row.score,
-                    json.dumps(row.outputs),
-                    row.pre_us,
-                    row.invoke_us,
-                    row.post_us,
-                    row.window,
-                    None if row.extra is None else json.dumps(row.extra),
-                )
-                for row in rows
+                (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields))
+                for row in news.events
             ],
         )
+        self._db.executemany(
+            "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (outbox_id, gap.first, gap.last, received_s, gap.time_s, gap.reason)
+                for gap in news.gaps
+            ],
+        )
+        self._db.execute(
+            "UPDATE outboxes SET results = results + ?, missing = missing + ? WHERE id = ?",
+            (news.new_results, news.missing, outbox_id),
+        )
+        if news.latest is not None:
+            seq, latest = news.latest.seq, news.latest
+            self._db.execute(
+                "UPDATE outboxes SET last_seq = ?, last_end_s = ?, last_label = ? "
+                "WHERE id = ? AND last_seq < ?",
+                (seq, latest.end_s, latest.label, outbox_id, seq),
+            )
 
-    def _insert_event(
-        self, outbox_id: int, row: EventRow, before: Spans, received_s: float
-    ) -> None:
-        if row.kind != GAP:
-            self._db.execute(
-                "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (outbox_id, seq) DO NOTHING",
-                (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields)),
-            )
-            return
-        reason = str(row.fields.get("reason", ""))
-        for first, last in Spans(((row.seq, row.last),)).minus(before).ranges:
-            self._db.execute(
-                "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (outbox_id, first) DO NOTHING",
-                (outbox_id, first, last, received_s, row.time_s, reason),
-            )
+    def _note_rest(self, intake: Intake, received_s: float) -> None:
+        for state in intake.states:
+            self._note_state(state, received_s)
+        for device, health in intake.healths:
+            self._note_health(device, health, received_s)
+        self._db.executemany(
+            "INSERT INTO dead_letters (received_s, topic, reason, payload) VALUES (?, ?, ?, ?)",
+            [
+                (received_s, letter.topic, letter.reason, letter.payload)
+                for letter in intake.letters
+            ],
+        )
 
     def _outbox_id(self, device: str, outbox: str, received_s: float) -> int:
         self._db.execute(
@@ -287,33 +285,28 @@ class SQLiteStore:
     def _note_health(self, device: str, health: Mapping[str, Any], received_s: float) -> None:
         self._seen(device, received_s)
         self._db.execute(
-            "UPDATE devices SET health = ? WHERE device = ?", (json.dumps(health), device)
+            "UPDATE devices SET health = ?, health_s = ? WHERE device = ?",
+            (json.dumps(health), received_s, device),
         )
 
     def _status(self, row: sqlite3.Row) -> DeviceStatus:
         device = row["device"]
-        counts = self._db.execute(
-            "SELECT coalesce(sum(n), 0) AS results, coalesce(sum(missing), 0) AS missing, "
-            "coalesce(sum(unaccounted), 0) AS unaccounted FROM counts WHERE device = ?",
-            (device,),
-        ).fetchone()
-        last = self._db.execute(
-            "SELECT end_s, label FROM results WHERE device = ? AND outbox = "
-            "(SELECT outbox FROM outboxes WHERE device = ? ORDER BY seen_s DESC, id DESC LIMIT 1) "
-            "ORDER BY seq DESC LIMIT 1",
-            (device, device),
-        ).fetchone()
+        outboxes = self._db.execute(
+            "SELECT * FROM outboxes WHERE device = ? ORDER BY seen_s, id", (device,)
+        ).fetchall()
+        last = outboxes[-1] if outboxes else None
         return DeviceStatus(
             device=device,
             online=bool(row["online"]),
             seen_s=row["seen_s"],
             model=row["model"],
-            results=counts["results"],
-            missing=counts["missing"],
-            unaccounted=counts["unaccounted"],
-            last_result_s=None if last is None else last["end_s"],
-            last_label=None if last is None else last["label"],
+            results=sum(outbox["results"] for outbox in outboxes),
+            missing=sum(outbox["missing"] for outbox in outboxes),
+            unaccounted=sum(unaccounted(self._spans(outbox["id"])) for outbox in outboxes),
+            last_result_s=None if last is None else last["last_end_s"],
+            last_label=None if last is None else last["last_label"],
             health=json.loads(row["health"]),
+            health_s=row["health_s"],
         )
 
     @contextmanager
@@ -356,6 +349,30 @@ def open_existing(path: Path) -> SQLiteStore:
     return SQLiteStore(path)
 
 
-def _progress(device: str, outbox: str, spans: Spans) -> Progress:
-    mark = spans.reach()
-    return Progress(device, outbox, mark, spans.above(mark))
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """One outbox within one transaction."""
+
+    outbox_id: int
+    before: Spans
+    news: News
+
+
+def _flat(row: ResultRow, head: tuple[int, int, float]) -> tuple[object, ...]:
+    outbox_id, model_id, received_s = head
+    return (
+        outbox_id,
+        row.seq,
+        model_id,
+        received_s,
+        row.start_s,
+        row.end_s,
+        row.label,
+        row.score,
+        json.dumps(row.outputs),
+        row.pre_us,
+        row.invoke_us,
+        row.post_us,
+        row.window,
+        None if row.extra is None else json.dumps(row.extra),
+    )

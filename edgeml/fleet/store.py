@@ -119,9 +119,11 @@ class DeviceStatus:
         results: how many results are in the store.
         missing: how many rows are known to be lost, by its gap records.
         unaccounted: how many rows below the greatest number seen have not come yet.
-        last_result_s: unix time of its newest result's last sample.
+        last_result_s: unix time of its newest result's last sample; it stays when that result has
+            been deleted by age.
         last_label: that result's label.
         health: the fields of its last health message.
+        health_s: unix time at which that message came; None where none ever did.
     """
 
     device: str
@@ -134,6 +136,7 @@ class DeviceStatus:
     last_result_s: float | None
     last_label: str | None
     health: Mapping[str, Any]
+    health_s: float | None
 
 
 class Store(Protocol):

@@ -1,6 +1,11 @@
 """What every store of a fleet must do, whatever it keeps its rows in."""
 
+import json
+import random
+import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -11,6 +16,7 @@ from edgeml.errors import StoreError
 from edgeml.fleet.sqlite_schema import STEPS
 from edgeml.fleet.sqlite_store import SQLiteStore, open_existing
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
+from edgeml.fleet.stores import open_store
 from edgeml.result import ModelRef
 from edgeml.sync.batches import Batch, EventRow, ResultRow
 from edgeml.sync.messages import State
@@ -20,15 +26,26 @@ MODEL = ModelRef("activity", 3, "ab" * 32)
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=["sqlite"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.workstation)]
+
+
+@pytest.fixture(params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a store may be: what `--store` takes."""
+    if request.param == "sqlite":
+        return str(tmp_path / "store.db")
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def opener(place: str) -> Iterator[Opener]:
     opened: list[Store] = []
 
-    def open_store() -> Store:
-        opened.append(SQLiteStore(tmp_path / "store.db"))
+    def open_one() -> Store:
+        opened.append(open_store(place, create=True))
         return opened[-1]
 
-    yield open_store
+    yield open_one
     for store in opened:
         store.close()
 
@@ -207,6 +224,141 @@ def test_a_row_that_the_tables_refuse_is_not_counted_as_stored(store: Store) -> 
     assert store.progress("pump-7", "box").mark == 0
 
 
+def test_what_comes_twice_in_one_intake_is_stored_once(store: Store) -> None:
+    twice = Batch("box", MODEL, results=(*results(2, 1).results, *results(2).results))
+    committed = store.commit(
+        Intake(batches=[Delivered("pump-7", b) for b in (twice, results(1, 2, 3), gap(3, 5))]),
+        100.0,
+    )
+    assert committed.progress == (Progress("pump-7", "box", 5, Spans()),)
+    assert (committed.new_rows, committed.known_rows) == (4, 3)
+    assert seqs(store) == [1, 2, 3]
+    assert [(g["first"], g["last"]) for g in store.gaps()] == [(4, 5)]
+
+
+def test_a_duplicate_of_another_day_is_a_duplicate(store: Store) -> None:
+    day_s = 86_400.0
+    take(store, results(1, 2), at_s=day_s - 1)
+    take(store, results(1, 2, 3), at_s=day_s + 1)
+    take(store, results(2, 3, 4), at_s=900 * day_s)
+    assert seqs(store) == [1, 2, 3, 4]
+    assert [row["received_s"] for row in store.results()] == [
+        day_s - 1, day_s - 1, day_s + 1, 900 * day_s,
+    ]  # fmt: skip
+
+
+def test_whole_days_are_pruned_and_later_ones_stay(store: Store) -> None:
+    day_s = 86_400.0
+    for day in (10, 11, 12):
+        take(store, results(day), at_s=day * day_s + 5)
+    assert store.prune(12 * day_s) == 2
+    assert seqs(store) == [12]
+    assert store.status()[0].results == 1
+    assert take(store, results(10, 13), at_s=13 * day_s).above == Spans(((10, 13),))
+    assert seqs(store) == [12, 13]
+    assert store.prune(0.0) == 0
+
+
+@pytest.mark.parametrize("at_s", [-1e6, 0.0, 4e9, 1e18])
+def test_whatever_the_ingests_clock_says_rows_are_stored(store: Store, at_s: float) -> None:
+    assert take(store, results(1, 2), at_s=at_s).mark == 2
+    assert seqs(store) == [1, 2]
+
+
+@pytest.mark.parametrize("time_s", [-1e18, 0.0, 1e18, 1.7e308])
+def test_whatever_a_devices_clock_says_its_rows_are_stored(store: Store, time_s: float) -> None:
+    row = replace(results(1).results[0], start_s=time_s, end_s=time_s)
+    drift = EventRow(2, 2, time_s, "drift", {})
+    take(store, Batch("box", MODEL, results=(row,)), Batch("box", None, events=(drift,)))
+    assert [(r["start_s"], r["end_s"]) for r in store.results()] == [(time_s, time_s)]
+    assert store.progress("pump-7", "box").mark == 2
+
+
+def test_text_of_any_kind_is_stored_and_never_stops_the_stream(store: Store) -> None:
+    row = replace(results(1).results[0], label="a\0b\t\\N\n😀", extra={"a\0": ["\0", "\t"]})
+    event = EventRow(2, 2, 5.0, "kind\0", {"\0": "\0"})
+    take(store, Batch("box", MODEL, results=(row,)), Batch("box", None, events=(event,)))
+    take(store, gap(3, 4, "rea\0son"))
+    store.commit(Intake(letters=[Letter("t\0", b"\0", "r\0")]), 100.0)
+    stored = next(iter(store.results()))
+    assert stored["label"].replace("\ufffd", "\0") == row.label
+    assert json.loads(stored["extra"]) == row.extra
+    assert len(store.letters()) == len(store.gaps()) == 1
+
+
+def test_what_no_index_takes_is_refused_for_good(store: Store) -> None:
+    """A name as long as a novel: stored or refused, never an error that would be tried again."""
+    name = random.Random(1).randbytes(10_000).hex()
+    with suppress(UnstorableError):
+        take(store, Batch(name, MODEL, results=results(1).results))
+    with suppress(UnstorableError):
+        take(store, Batch("box", ModelRef(name, 1, "00"), results=results(1).results))
+    assert take(store, results(2, 3)).device == "pump-7"
+
+
+def test_many_holes_come_and_go(store: Store) -> None:
+    odd = range(1, 2_001, 2)
+    progress = take(store, *(results(n) for n in odd))
+    assert (progress.mark, len(progress.above.ranges)) == (1, 999)
+    assert store.status()[0].unaccounted == 999
+    assert take(store, *(results(n + 1) for n in odd)).mark == 2_000
+    assert store.status()[0].unaccounted == 0
+
+
+def test_the_status_says_when_a_device_last_said_how_it_is(store: Store) -> None:
+    take(store, results(1), at_s=50.0)
+    assert store.status()[0].health_s is None
+    store.commit(Intake(healths=[("pump-7", {"a": 1})]), 100.0)
+    take(store, results(2), at_s=200.0)
+    status = store.status()[0]
+    assert (status.health_s, status.seen_s) == (100.0, 200.0)
+
+
+def test_ingests_at_the_same_time_neither_lose_nor_double_nor_lock_each_other_out(
+    opener: Opener,
+) -> None:
+    """Two of them get the same batches of the same outboxes, in opposite orders."""
+    outboxes = [f"box{n}" for n in range(6)]
+    stores = [opener(), opener()]
+
+    def ingest(store: Store, order: int) -> None:
+        step = order or -1
+        for first in range(1, 40):
+            batches = [
+                Delivered(f"pump-{n % 3}", replace(results(first, first + 1), outbox=outbox))
+                for n, outbox in enumerate(outboxes)
+            ]
+            intake = Intake(batches[::step])
+            intake.note_state(State(True, "pump-0", outboxes[order], (1, first), 0.0, "0"))
+            for n in (0, 1, 2)[::step]:
+                intake.note_health(f"pump-{n}", {"n": first})
+            store.commit(intake, 100.0 + first)
+
+    with ThreadPoolExecutor() as pool:
+        for done in [pool.submit(ingest, store, n) for n, store in enumerate(stores)]:
+            done.result(120.0)
+    assert seqs(stores[0]) == list(range(1, 41)) * 6
+    assert [d.results for d in stores[1].status()] == [80, 80, 80]
+
+
+def test_the_counts_of_the_status_are_those_of_the_rows(store: Store) -> None:
+    """Counted as they come, because to count them all would take the longer the more there are."""
+    rng = random.Random(5)
+    for step in range(60):
+        outbox = rng.choice(("one", "two"))
+        first = rng.randint(1, 60)
+        if rng.random() < 0.3:
+            batch = gap(first, first + rng.randint(0, 5))
+        else:
+            batch = results(*range(first, first + rng.randint(1, 6)))
+        take(store, replace(batch, outbox=outbox), at_s=1000.0 * step)
+        if step == 40:
+            store.prune(20_000.0)
+    status = store.status()[0]
+    assert status.results == len(seqs(store))
+    assert status.missing == sum(g["last"] - g["first"] + 1 for g in store.gaps())
+
+
 def test_a_store_of_a_later_edgeml_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     store = SQLiteStore(path)
@@ -214,6 +366,30 @@ def test_a_store_of_a_later_edgeml_is_left_alone(tmp_path: Path) -> None:
     store.close()
     with pytest.raises(StoreError, match="upgrade"):
         SQLiteStore(path)
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(STEPS[0])
+        db.executescript(
+            "PRAGMA user_version = 1;"
+            "INSERT INTO outboxes VALUES (1, 'pump-7', 'box', 50.0);"
+            "INSERT INTO spans VALUES (1, 1, 5);"
+            "INSERT INTO models VALUES (1, 'activity', 3, 'ab');"
+            "INSERT INTO gap_rows VALUES (1, 3, 5, 50.0, 5.0, 'disk cap');"
+            "INSERT INTO devices (device, seen_s) VALUES ('pump-7', 50.0);"
+            "INSERT INTO result_rows VALUES"
+            " (1, 1, 1, 50.0, 1, 2, 'walking', 0.5, '[]', 1, 2, 3, NULL, NULL),"
+            " (1, 2, 1, 50.0, 2, 3, 'running', 0.5, '[]', 1, 2, 3, NULL, NULL);"
+        )
+    store = SQLiteStore(path)
+    status = store.status()[0]
+    assert (status.results, status.missing, status.unaccounted) == (2, 3, 0)
+    assert (status.last_result_s, status.last_label) == (3.0, "running")
+    assert take(store, results(2, 6)).mark == 6
+    assert store.status()[0].last_label == "walking"
+    store.close()
 
 
 def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,26 @@ from edgeml.cli.main import main
 from edgeml.errors import ConfigError, MissingDependencyError, StoreError
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, available, free_port
 from edgeml.fleet.mosquitto import BrokerPlan, access_list, configuration
-from edgeml.fleet.sqlite_store import SQLiteStore
-from edgeml.fleet.store import Delivered, Intake
+from edgeml.fleet.report import (
+    by_attention,
+    retention_limit,
+    status_document,
+    status_summary,
+    status_table,
+)
+from edgeml.fleet.store import Delivered, DeviceStatus, Intake
+from edgeml.fleet.stores import open_store
 from edgeml.result import ModelRef
 from edgeml.sync.batches import Batch, EventRow, ResultRow
 
 
-@pytest.fixture
-def store_path(tmp_path: Path) -> Path:
-    path = tmp_path / "store.db"
-    store = SQLiteStore(path)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.workstation)])
+def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        path = str(tmp_path / "store.db")
+    else:
+        path = str(request.getfixturevalue("postgres_url"))
+    store = open_store(path, create=True)
     rows = tuple(
         ResultRow(n, n, n + 1.0, "walk, fast", 0.5, (0.5,), 1.0, 2.0, 3.0, n, None) for n in (1, 2)
     )
@@ -37,23 +48,67 @@ def store_path(tmp_path: Path) -> Path:
 
 
 def test_the_status_is_a_table_and_json(
-    store_path: Path, capsys: pytest.CaptureFixture[str]
+    store_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["fleet", "status", "--store", str(store_path)]) == 0
+    assert main(["fleet", "status", "--store", store_path]) == 0
     table = capsys.readouterr().out
     assert "pump" in table
     assert "walk, fast" in table
-    assert main(["fleet", "status", "--store", str(store_path), "--json"]) == 0
+    assert main(["fleet", "status", "--store", store_path, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["results"], document["missing"], document["unaccounted"]) == (2, 3, 0)
     assert document["devices"][0]["last_result_s"] == 3.0
 
 
+def test_the_status_says_how_old_it_is() -> None:
+    def device(
+        name: str, *, online: bool = True, age_s: float = 0.0, holes: int = 0
+    ) -> DeviceStatus:
+        health = {"delivery": {"waiting_rows": 4, "oldest_age_s": age_s}}
+        return DeviceStatus(name, online, 900.0, "m@1", 5, 0, holes, 890.0, "x", health, 640.0)
+
+    fine, late = device("a"), device("b", age_s=7200.0)
+    header, rows = status_table([fine, late], 1000.0)
+    seen, oldest, as_of = (header.index(name) for name in ("seen", "oldest", "as of"))
+    assert [(row[seen], row[oldest], row[as_of]) for row in rows] == [
+        ("100 s ago", "0 s", "6 min ago"),
+        ("100 s ago", "2 h", "6 min ago"),
+    ]
+    document = status_document([fine], 1000.0)["devices"][0]
+    assert (document["seen_age_s"], document["health_age_s"]) == (100.0, 360.0)
+    gone, holed = device("c", online=False), device("d", holes=2)
+    order = by_attention([fine, late, gone, holed])
+    assert [status.device for status in order] == ["c", "d", "b", "a"]
+    assert status_summary(order) == (
+        "4 devices, 3 online; 20 results, 0 known to be lost, 2 not here yet"
+    )
+
+
+def test_a_watched_status_goes_on_until_it_is_told_to_end(store_path: str) -> None:
+    arguments = ["--store", store_path, "--watch", "--interval-s", "0.05", "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "edgeml", "fleet", "status", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert [json.loads(process.stdout.readline())["results"] for _ in range(3)] == [2, 2, 2]
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(300) == 0
+
+
+def test_retention_ends_at_midnight_so_that_whole_days_go() -> None:
+    noon_s = 20_000 * 86_400 + 43_200.0
+    assert retention_limit(noon_s, 30) == 19_970 * 86_400
+    assert retention_limit(noon_s, 0.25) == 20_000 * 86_400
+
+
 def test_an_export_is_a_file_that_others_read(
-    store_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.csv"
-    arguments = ["fleet", "export", "--store", str(store_path), "-o", str(out), "--json"]
+    arguments = ["fleet", "export", "--store", store_path, "-o", str(out), "--json"]
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 2
     with out.open(newline="") as file:
@@ -66,15 +121,27 @@ def test_an_export_is_a_file_that_others_read(
     assert json.loads(capsys.readouterr().out)["rows"] == 0
 
 
-def test_an_export_to_an_unknown_kind_of_file_is_refused(store_path: Path, tmp_path: Path) -> None:
-    arguments = ["fleet", "export", "--store", str(store_path), "-o", str(tmp_path / "out.xls")]
+@pytest.mark.workstation
+def test_an_export_to_parquet_has_the_same_rows_in_types(store_path: str, tmp_path: Path) -> None:
+    out = tmp_path / "out.parquet"
+    assert main(["fleet", "export", "--store", store_path, "-o", str(out)]) == 0
+    table = import_module("pyarrow.parquet").read_table(out)
+    assert table.column("seq").to_pylist() == [1, 2]
+    assert table.column("outputs").to_pylist() == ["[0.5]", "[0.5]"]
+    assert [str(table.schema.field(name).type) for name in ("seq", "end_s", "label")] == [
+        "int64", "double", "string",
+    ]  # fmt: skip
+
+
+def test_an_export_to_an_unknown_kind_of_file_is_refused(store_path: str, tmp_path: Path) -> None:
+    arguments = ["fleet", "export", "--store", store_path, "-o", str(tmp_path / "out.xls")]
     assert main(arguments) == ConfigError.exit_code
 
 
 def test_pruning_deletes_what_is_old_and_says_how_much(
-    store_path: Path, capsys: pytest.CaptureFixture[str]
+    store_path: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["fleet", "prune", "--store", str(store_path), "--json", "--older-than-days"]
+    arguments = ["fleet", "prune", "--store", store_path, "--json", "--older-than-days"]
     assert main([*arguments, "30"]) == 0
     assert json.loads(capsys.readouterr().out) == {"deleted": 2}
     assert main([*arguments, "0"]) == ConfigError.exit_code
