@@ -6,10 +6,10 @@ from pathlib import Path
 from edgeml.sync.connection import Connection
 
 
-def add_broker_options(parser: argparse.ArgumentParser) -> None:
+def add_broker_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Add the options that make a `Connection`."""
     parser.add_argument(
-        "--broker", metavar="URL", required=True, help="mqtts://HOST, mqtt://, wss://, ws://"
+        "--broker", metavar="URL", required=required, help="mqtts://HOST, mqtt://, wss://, ws://"
     )
     parser.add_argument("--username", help="the user name, if the broker wants one")
     parser.add_argument(
