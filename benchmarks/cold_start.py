@@ -14,6 +14,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 
@@ -28,6 +29,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1], flush
 
 BARE = """
 import sys
+import tempfile
 import numpy as np
 from {package}.interpreter import Interpreter
 
@@ -46,6 +48,7 @@ y = interpreter.get_tensor(made["index"])
 
 OURS = """
 import sys
+import tempfile
 import numpy as np
 from edgeml import Model
 
@@ -59,7 +62,9 @@ def start(script: str, model: Path) -> tuple[float, float, float]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begin = perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-c", script + RSS, str(model)],
+        [sys.executable, "-c", script + RSS, str(model.absolute())],
+        cwd=tempfile.gettempdir(),  # `-c` imports from its folder first: not the checkout, but
+        # the wheel, whose byte code was compiled when it was installed
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

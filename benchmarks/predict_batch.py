@@ -37,13 +37,13 @@ def peers(
     api = import_module(f"{package}.interpreter")
     with quiet_native_log():
         interpreter = api.Interpreter(model_content=tflite, num_threads=1)
-        interpreter.resize_tensor_input(given.index, shape)
+        interpreter.resize_tensor_input(given.number, shape)
         interpreter.allocate_tensors()
     x = quantise(windows.reshape(shape), given)
     out = interpreter.get_output_details()[0]["index"]
 
     def bare(given_x: np.ndarray = x) -> np.ndarray:
-        interpreter.set_tensor(given.index, given_x)
+        interpreter.set_tensor(given.number, given_x)
         interpreter.invoke()
         out_copy: np.ndarray = interpreter.get_tensor(out)
         return out_copy

@@ -34,7 +34,7 @@ def bare(tflite: bytes, package: str, window: np.ndarray, model: Model) -> Calla
         interpreter.allocate_tensors()
     given = model.input_spec
     x = quantise(window, given).reshape(given.shape)
-    into, out = given.index, interpreter.get_output_details()[0]["index"]
+    into, out = given.number, interpreter.get_output_details()[0]["index"]
 
     def call() -> np.ndarray:
         interpreter.set_tensor(into, x)

@@ -7,7 +7,7 @@ of 3.2 million weights with a head of 20 classes.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def _relabelled(data: bytes) -> bytes:
     bundle = Bundle.from_bytes(data)
     labels = tuple(f"kind {i * i} of a second, longer list" for i in range(CLASSES))
     outputs = replace_labels(bundle.manifest.outputs, labels)
-    manifest = replace(bundle.manifest, version=2, outputs=outputs)
+    manifest = bundle.manifest.replace(version=2, outputs=outputs)
     return pack(bundle.tflite, manifest, bundle.golden, bundle.baseline)
 
 

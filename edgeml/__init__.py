@@ -4,9 +4,9 @@ Importing this package imports no interpreter, no MQTT client and no TUF
 client; the names below load what they need when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from edgeml.lazy import lazily
 from edgeml.version import __version__
 
 if TYPE_CHECKING:
@@ -43,11 +43,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'edgeml' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+__getattr__ = lazily(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

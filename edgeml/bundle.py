@@ -7,19 +7,18 @@ pickle), bounds every size before it allocates, and answers any corruption with
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from edgeml.archive import Archive, holds_local_header, write_zip, zip_start
+from edgeml.arrays import Array, Floats
+from edgeml.digest import sha256_hex
 from edgeml.errors import BundleError, ManifestError
 from edgeml.manifest import MAX_MANIFEST_BYTES, Manifest
 from edgeml.npy import read_npy, write_npy
@@ -35,8 +34,7 @@ LABELS: Final = "labels.txt"
 _TFLITE_MAGIC = b"TFL3"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Golden:
+class Golden(NamedTuple):
     """The self-test: raw windows, and what the model's output tensor must hold.
 
     Attributes:
@@ -46,13 +44,12 @@ class Golden:
             output or absolute for a float one.
     """
 
-    windows: npt.NDArray[np.float32]
-    outputs: npt.NDArray[Any]
+    windows: Floats
+    outputs: Array
     tolerance: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bundle:
+class Bundle(NamedTuple):
     """A bundle, read and checked.
 
     Attributes:
@@ -99,7 +96,7 @@ class Bundle:
             )
         text = archive.read(MANIFEST, MAX_MANIFEST_BYTES)
         manifest = Manifest.from_json(text, f"{where}: {MANIFEST}")
-        digest = hashlib.sha256(tflite).hexdigest()
+        digest = sha256_hex(tflite)
         if digest != manifest.tflite_sha256:
             raise BundleError(
                 f"{where}: the model's SHA-256 is {digest[:16]}… but the manifest says "
@@ -107,7 +104,7 @@ class Bundle:
             )
         golden = _read_golden(archive, manifest, where) if GOLDEN in archive.names else None
         baseline = _read_baseline(archive, where) if BASELINE in archive.names else None
-        return cls(manifest, tflite, golden, baseline, hashlib.sha256(data).hexdigest(), len(data))
+        return cls(manifest, tflite, golden, baseline, sha256_hex(data), len(data))
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
@@ -175,7 +172,7 @@ def _read_golden(archive: Archive, manifest: Manifest, where: str) -> Golden:
     return Golden(windows, outputs, float(tolerance.item()))
 
 
-def _read_array(arrays: Archive, name: str, where: str) -> npt.NDArray[Any]:
+def _read_array(arrays: Archive, name: str, where: str) -> Array:
     content = arrays.read(name, MAX_GOLDEN_BYTES)
     try:
         return read_npy(content)
@@ -216,7 +213,7 @@ def pack(
         BundleError: `tflite` is not a TFLite file.
     """
     model, _ = split(tflite, "model")
-    manifest = replace(manifest, tflite_sha256=hashlib.sha256(model).hexdigest())
+    manifest = manifest.replace(tflite_sha256=sha256_hex(model))
     members: dict[str, bytes] = {MANIFEST: manifest.to_json().encode()}
     if golden is not None:
         members[GOLDEN] = write_zip(

@@ -6,10 +6,11 @@ pattern, and the length must be exactly what it promises before an array is made
 
 import re
 import struct
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
+
+from edgeml.arrays import Array, ArrayLike
 
 _MAGIC: Final = b"\x93NUMPY\x01\x00"
 _HEADER: Final = re.compile(
@@ -20,7 +21,7 @@ _ALIGNMENT: Final = 64
 _MAX_AXES: Final = 8
 
 
-def read_npy(content: bytes) -> npt.NDArray[Any]:
+def read_npy(content: bytes) -> Array:
     """The array in `content`: little-endian numbers in C order.
 
     Raises:
@@ -45,7 +46,7 @@ def read_npy(content: bytes) -> npt.NDArray[Any]:
     return np.frombuffer(content, dtype, offset=start + length).reshape(shape)
 
 
-def write_npy(array: npt.ArrayLike) -> bytes:
+def write_npy(array: ArrayLike) -> bytes:
     """An array as `.npy`; equal arrays give equal bytes, whatever the version of numpy.
 
     Raises:

@@ -1,11 +1,9 @@
 """What a model said about one window, and which model said it."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """Which model: `digest` is the SHA-256 of the whole bundle file, in hex."""
 
     name: str

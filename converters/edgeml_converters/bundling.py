@@ -1,6 +1,5 @@
 """Makes the bundle around a chosen .tflite: golden vectors, manifest, and a last look at it."""
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -120,8 +119,7 @@ def make_bundle(
     Raises:
         ConversionError: what was packed does not pass its own self-test.
     """
-    manifest = replace(
-        spec.manifest(created),
+    manifest = spec.manifest(created).replace(
         quantisation=quantisation,
         requires=Requires(oldest_runtime(tflite), read_graph(tflite).op_names),
         target=target,

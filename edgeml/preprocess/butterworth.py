@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.preprocess.stage import Wide
+from edgeml.arrays import Wide
 
 Poles = npt.NDArray[np.complex128]
 

@@ -7,10 +7,11 @@ the same int8 values after the model quantises its input.
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import constant, operand, varies_in_time
-from edgeml.preprocess.stage import Array, Run, Signal, Stage, Wide
+from edgeml.preprocess.stage import Array, Run, Signal, Stage
 
 
 def scale(fields: Fields, given: Signal) -> Stage:

@@ -12,6 +12,7 @@ row had lasted for ever, so that an offset such as gravity causes no transient.
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.butterworth import (
@@ -20,7 +21,7 @@ from edgeml.preprocess.butterworth import (
     lowpass_sections,
 )
 from edgeml.preprocess.params import rate, whole
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, widen
+from edgeml.preprocess.stage import Array, Signal, Stage, widen
 
 BLOCK_ROWS = 128
 MAX_ORDER = 8

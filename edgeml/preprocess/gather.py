@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.preprocess.stage import Array, Wide
+from edgeml.arrays import Wide
+from edgeml.preprocess.stage import Array
 
 SHORT_ROW = 16
 """Weights are spread over rows no longer than this, which would make slow inner loops."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice, rate, whole
 from edgeml.preprocess.spectral import SPECTRA, Frames, as_columns, as_rows
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal
+from edgeml.preprocess.stage import Array, Signal, Stage, signal
 
 FILTERS = ("htk", "slaney")
 MAX_MELS = 512

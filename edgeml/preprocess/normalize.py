@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, widen
+from edgeml.preprocess.stage import Array, Signal, Stage, widen
 
 SCOPES = ("channel", "window")
 

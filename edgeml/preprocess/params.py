@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError, nearest
 from edgeml.jsonread import Fields
-from edgeml.preprocess.stage import Array, Signal, Wide
+from edgeml.preprocess.stage import Array, Signal
 
 
 def constant(fields: Fields, key: str, signal: Signal, default: float | None = None) -> Wide:

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeml.arrays import ArrayLike
 from edgeml.errors import InputError, PreprocessError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import PreprocessStep
@@ -107,7 +107,7 @@ class Pipeline:
             now = stage.output
         return cls(parsed, tuple(stages), given)
 
-    def __call__(self, window: npt.ArrayLike, new: int | None = None) -> Array:
+    def __call__(self, window: ArrayLike, new: int | None = None) -> Array:
         """Preprocess one raw window.
 
         Args:
@@ -137,7 +137,7 @@ class Pipeline:
             x = run(x, x if in_place else None)
         return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
-    def batch(self, windows: npt.ArrayLike) -> Array:
+    def batch(self, windows: ArrayLike) -> Array:
         """Preprocess windows that are each complete in themselves.
 
         Args:
@@ -164,7 +164,7 @@ class Pipeline:
             result[start : start + count] = part
         return result
 
-    def recording(self, samples: npt.ArrayLike, stride: int) -> Array:
+    def recording(self, samples: ArrayLike, stride: int) -> Array:
         """Every window of a whole recording, as a device gives them that streams it.
 
         The windows start at rows 0, stride, 2 * stride, ...; rows after the last
@@ -209,7 +209,7 @@ class Pipeline:
         return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
-def _floats(values: npt.ArrayLike) -> Array:
+def _floats(values: ArrayLike) -> Array:
     try:
         return np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as exc:

@@ -11,11 +11,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.gather import Taps, weighted_sum
 from edgeml.preprocess.params import rate
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal
+from edgeml.preprocess.stage import Array, Signal, Stage, signal
 
 KAISER_BETA = 5.0
 HALF_LENGTH = 10

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice, indices, whole
-from edgeml.preprocess.stage import Array, Index, Signal, Stage, Wide, signal, widen
+from edgeml.preprocess.stage import Array, Index, Signal, Stage, signal, widen
 from edgeml.preprocess.windows import WINDOWS, window_function
 
 

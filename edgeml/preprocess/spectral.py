@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.manifest import MAX_ELEMENTS
 from edgeml.preprocess.params import choice, whole
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal, widen
+from edgeml.preprocess.stage import Array, Signal, Stage, signal, widen
 from edgeml.preprocess.windows import WINDOWS, window_function
 
 SPECTRA = ("magnitude", "power")

@@ -7,27 +7,25 @@ batch of them on one more leading axis, so its axes count from the end.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeml.arrays import Array as AnyArray
+from edgeml.arrays import Floats, Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.manifest import MAX_ELEMENTS
 
-Array = npt.NDArray[np.float32]
-Wide = npt.NDArray[np.float64]
+Array = Floats
 Index = tuple[EllipsisType | slice, ...]
 
 Run = Callable[[Array, "Array | None"], Array]
 """A step's work: `run(x, out)`. `out` is x itself where the step may overwrite it, else None."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(NamedTuple):
     """What a step takes or gives.
 
     Attributes:
@@ -52,8 +50,7 @@ class Memory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(NamedTuple):
     """One compiled step.
 
     Attributes:
@@ -91,7 +88,7 @@ def signal(fields: Fields, shape: tuple[int, ...], sample_rate_hz: float | None 
     return Signal(shape, sample_rate_hz)
 
 
-def widen(x: npt.NDArray[Any]) -> Wide:
+def widen(x: AnyArray) -> Wide:
     """A float64 copy in C order: sums then run in one order, whatever the layout of the window."""
     return np.array(x, dtype=np.float64, order="C")
 

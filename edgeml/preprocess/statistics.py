@@ -11,12 +11,13 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.manifest import MAX_ELEMENTS
 from edgeml.preprocess.params import known, rate
 from edgeml.preprocess.spectral import as_columns, as_rows
-from edgeml.preprocess.stage import Array, Signal, Stage, Wide, signal
+from edgeml.preprocess.stage import Array, Signal, Stage, signal
 
 
 def statistics(fields: Fields, given: Signal) -> Stage:

@@ -4,10 +4,10 @@ All of them together take 8 ms of a start, and a model uses two or three.
 """
 
 from collections.abc import Iterator, Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import Final, cast
 
+from edgeml.lazy import load
 from edgeml.preprocess.stage import StepType
 
 _HOMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -47,7 +47,7 @@ class _Steps(Mapping[str, StepType]):
     __slots__ = ()
 
     def __getitem__(self, name: str) -> StepType:
-        module = import_module(f"edgeml.preprocess.{_HOMES[name]}")
+        module = load(f"edgeml.preprocess.{_HOMES[name]}")
         return cast("StepType", getattr(module, name))
 
     def __iter__(self) -> Iterator[str]:

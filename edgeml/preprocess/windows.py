@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from edgeml.preprocess.stage import Wide
+from edgeml.arrays import Wide
 
 COSINES: Final = {
     "hann": (0.5, 0.5),

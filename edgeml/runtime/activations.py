@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 
-from edgeml.runtime.tensors import Floats
+from edgeml.arrays import Floats
 
 
 def softmax(logits: Floats) -> Floats:

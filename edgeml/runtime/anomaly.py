@@ -15,11 +15,11 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
 from edgeml.runtime.outputs import Answer, Outputs, Postprocess, joined_decoder
-from edgeml.runtime.tensors import Array, Floats
 
 KINDS: Final = ("reconstruction", "output", "distance")
 ANOMALY: Final = "anomaly"

@@ -15,19 +15,21 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Array, Floats
 from edgeml.errors import BackendError
 from edgeml.runtime.backend import Backend
 from edgeml.runtime.compute import Feed, feeder
-from edgeml.runtime.tensors import Array, Floats
 
 SIZES: Final = (8, 32, 128)
 """Rows of a batch, tried in this order."""
 
-Row = Sequence[Array]
-"""A model's outputs for one window, each with its batch axis of 1."""
+Raw = Sequence[Array]
+"""A model's outputs for some windows, each array with the windows along its first axis."""
 
 _GAIN: Final = 0.97
 """A larger size stays only if a row takes at most this part of the time it took before."""
+_FIRST_GAIN: Final = 1.0
+"""The smallest size need only be no slower: what is done beside the model is done once for it."""
 _TRIALS: Final = 3
 
 
@@ -61,39 +63,41 @@ class Batcher:
         """The size in use; 1 where batches do not pay or are not right."""
         return self._rows
 
-    def run(self, x: Floats) -> Iterator[list[Row]]:
+    def run(self, x: Floats) -> Iterator[tuple[int, Raw]]:
         """Run windows, in order.
 
         Args:
             x: (n, ...): prepared windows without the tensor's batch axis.
 
         Yields:
-            The outputs of the next windows.
+            How many windows come next, and their outputs; those of one window as the
+            interpreter gives them.
 
         Raises:
             BackendError: the interpreter failed.
         """
         while self._untried and len(x) >= 2 * self._untried[0]:
             learnt = self._learn(x)
-            yield learnt
-            x = x[len(learnt) :]
+            if learnt is not None:
+                yield len(learnt[0]), learnt
+                x = x[len(learnt[0]) :]
         rows = self._rows
         if rows > 1:
             while len(x) >= rows:
-                yield _rows(self._feed(x[:rows]), rows)
+                yield rows, self._feed(x[:rows])
                 x = x[rows:]
             if len(x) * self._cost_s[1] > rows * self._cost_s[rows]:
                 padded = np.concatenate([x, np.repeat(x[-1:], rows - len(x), axis=0)])
-                yield _rows(self._feed(padded), len(x))
+                yield len(x), [array[: len(x)] for array in self._feed(padded)]
                 return
         for row in x:
-            yield [self._one(row)]
+            yield 1, self._one(row)
 
-    def _one(self, row: Floats) -> Row:
+    def _one(self, row: Floats) -> Raw:
         return self._single(row.reshape(self._shape))
 
-    def _learn(self, x: Floats) -> list[Row]:
-        """Try the next size on the first windows; gives the outputs it made of them."""
+    def _learn(self, x: Floats) -> Raw | None:
+        """Try the next size on the first windows; gives the outputs it made, if they count."""
         size = self._untried.pop(0)
         if 1 not in self._cost_s:
             sample = x[: SIZES[0]]
@@ -104,12 +108,13 @@ class Batcher:
             raw = feed(chunk)
             cost = _time(lambda: feed(chunk)) / size
             right = all(_same(self._one(chunk[i]), raw, i) for i in (0, size - 1))
-            if right and cost <= _GAIN * self._cost_s[self._rows]:
+            gain = _FIRST_GAIN if size == SIZES[0] else _GAIN
+            if right and cost <= gain * self._cost_s[self._rows]:
                 self._rows, self._feed = size, feed
                 self._cost_s[size] = cost
-                return _rows(raw, size)
+                return raw
         self._settle()
-        return []
+        return None
 
     def _resized(self, size: int) -> Feed | None:
         """A runner of `size` rows; None where the graph does not take them."""
@@ -131,14 +136,7 @@ class Batcher:
             self._feed = feed
 
 
-def _rows(raw: Sequence[Array], count: int) -> list[Row]:
-    if len(raw) == 1:
-        only = raw[0]
-        return [(only[i : i + 1],) for i in range(count)]
-    return [tuple(array[i : i + 1] for array in raw) for i in range(count)]
-
-
-def _same(single: Row, batch: Sequence[Array], row: int) -> bool:
+def _same(single: Raw, batch: Sequence[Array], row: int) -> bool:
     """Integers equal, floats up to the order of their sums."""
     for one, many in zip(single, batch, strict=True):
         if one.shape != (1, *many.shape[1:]):

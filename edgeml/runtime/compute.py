@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeml.arrays import Array, ArrayLike, Floats
 from edgeml.errors import InputError
 from edgeml.manifest import InputSpec, Manifest
 from edgeml.preprocess import Pipeline
 from edgeml.runtime.backend import Backend
-from edgeml.runtime.tensors import Array, Floats, encoder
+from edgeml.runtime.tensors import encoder
 
-Prepare = Callable[[npt.ArrayLike, "int | None"], Floats]
+Prepare = Callable[[ArrayLike, "int | None"], Floats]
 """`prepare(window, new)`: a raw window preprocessed, float32 in the input tensor's shape."""
 
 Feed = Callable[[Floats], Sequence[Array]]
@@ -58,7 +58,7 @@ def preparer(name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int,
     small = math.prod(wanted) <= _DOT_LIMIT and math.prod(shape) <= _DOT_LIMIT
     ndarray, float32, isfinite = np.ndarray, _FLOAT32, math.isfinite
 
-    def check(window: npt.ArrayLike, _: int | None = None) -> Floats:
+    def check(window: ArrayLike, _: int | None = None) -> Floats:
         if type(window) is ndarray and window.dtype is float32 and window.shape == wanted:
             x: Floats = window
         else:
@@ -66,9 +66,11 @@ def preparer(name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int,
         flat = x.ravel()
         if not (small and isfinite(flat.dot(flat))):
             check_finite(x, "the window")
-        return x.reshape(shape) if identity else x
+        if not identity:
+            return x
+        return x[None] if leading else x.reshape(shape)
 
-    def prepare(window: npt.ArrayLike, new: int | None) -> Floats:
+    def prepare(window: ArrayLike, new: int | None) -> Floats:
         x = pipeline(check(window), new)
         flat = x.ravel()
         if not (small and isfinite(flat.dot(flat))):
@@ -76,12 +78,13 @@ def preparer(name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int,
         return x.reshape(shape)
 
     identity = not pipeline.steps
+    leading = shape == (1, *wanted)
     return check if identity else prepare
 
 
 def batch_preparer(
     name: str, inputs: InputSpec, pipeline: Pipeline, shape: tuple[int, ...]
-) -> Callable[[npt.ArrayLike], Floats]:
+) -> Callable[[ArrayLike], Floats]:
     """`preparer` for many windows at once, each by itself.
 
     Returns:
@@ -89,7 +92,7 @@ def batch_preparer(
     """
     rows = shape[1:] if shape[:1] == (1,) else shape
 
-    def prepare(windows: npt.ArrayLike) -> Floats:
+    def prepare(windows: ArrayLike) -> Floats:
         x = as_floats(windows)
         if x.shape[1:] != inputs.shape or x.ndim == 0:
             raise InputError(
@@ -123,7 +126,7 @@ def feeder(backend: Backend) -> Feed:
     return feed
 
 
-def as_window(window: npt.ArrayLike, name: str, inputs: InputSpec) -> Floats:
+def as_window(window: ArrayLike, name: str, inputs: InputSpec) -> Floats:
     """A window as float32 of the right shape.
 
     Raises:
@@ -141,7 +144,7 @@ def as_window(window: npt.ArrayLike, name: str, inputs: InputSpec) -> Floats:
     return x
 
 
-def as_floats(values: npt.ArrayLike) -> Floats:
+def as_floats(values: ArrayLike) -> Floats:
     """Anything that numpy reads as numbers, as float32.
 
     Raises:

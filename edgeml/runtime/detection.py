@@ -13,13 +13,14 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
 from edgeml.runtime.activations import ACTIVATIONS
 from edgeml.runtime.graph import DETECTION_OP
 from edgeml.runtime.outputs import Answer, Outputs, Postprocess
-from edgeml.runtime.tensors import Array, Floats, TensorSpec, decoder
+from edgeml.runtime.tensors import TensorSpec, decoder
 
 ROLES: Final = ("boxes", "classes", "scores", "count")
 """What that operator gives, in its own order; a file may list its outputs in another."""

@@ -10,10 +10,11 @@ import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgeml.arrays import Array
 from edgeml.errors import BackendError
 from edgeml.runtime.backend import DelegateSpec, Run, backend_error
 from edgeml.runtime.quiet import quiet_native_log
-from edgeml.runtime.tensors import Array, TensorSpec, spec_from_details
+from edgeml.runtime.tensors import TensorSpec, spec_from_details
 
 EDGETPU_LIBRARY = {"Linux": "libedgetpu.so.1", "Darwin": "libedgetpu.1.dylib"}
 
@@ -52,9 +53,9 @@ class InterpreterBackend:
         self.batches = batches
         self._interpreter = interpreter
         self.input, self.outputs = self._look_up()
-        self._index = self.input.index
+        self._index = self.input.number
         self.view: Callable[[], Array] = interpreter.tensor(self._index)
-        self.run = _runner(interpreter, self._index, [spec.index for spec in self.outputs])
+        self.run = _runner(interpreter, self._index, [spec.number for spec in self.outputs])
 
     def _look_up(self) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
         inputs = tuple(map(spec_from_details, self._interpreter.get_input_details()))

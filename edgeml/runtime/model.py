@@ -8,18 +8,19 @@ to compute at the same time need a model each.
 """
 
 import os
-import threading
 import time
+from _thread import allocate_lock  # `threading` has more, and takes its time to import
 from collections.abc import Callable, Iterable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeml.arrays import Array, ArrayLike, Floats
 from edgeml.bundle import Bundle
 from edgeml.errors import BackendError, BundleError
 from edgeml.manifest import Manifest
+from edgeml.preprocess import Pipeline
 from edgeml.result import ModelRef, Result
 from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
 from edgeml.runtime.compute import batch_preparer, feeder, pipeline_of, preparer
@@ -27,10 +28,10 @@ from edgeml.runtime.info import ModelInfo
 from edgeml.runtime.outputs import Answer, Outputs
 from edgeml.runtime.postprocess import build
 from edgeml.runtime.source import Source, manifest_for, read_source
-from edgeml.runtime.tensors import Array, Floats
 
 if TYPE_CHECKING:
     from edgeml.runtime.batch import Batcher
+    from edgeml.runtime.postbatch import Many
 
 _US: Final = 1e6
 
@@ -52,11 +53,11 @@ class Model:
         backend: Backend,
         info: ModelInfo,
         manifest: Manifest,
+        pipeline: Pipeline,
         reopen: Callable[[], Backend],
     ) -> None:
         """From an open backend; use `load`."""
         given = backend.input
-        pipeline = pipeline_of(manifest)
         outputs = Outputs(
             backend.outputs,
             source.graph.final_ops,
@@ -71,11 +72,13 @@ class Model:
         self._graph = source.graph
         self._reopen = reopen
         self._batcher: Batcher | None = None
-        self._lock = threading.Lock()
+        self._answer_many: Many | None = None
+        self._lock = allocate_lock()
         self._backend: Backend | None = backend
         self._prepare = preparer(manifest.name, manifest.inputs, pipeline, given.shape)
         self._prepare_batch = batch_preparer(manifest.name, manifest.inputs, pipeline, given.shape)
         self._feed = feeder(backend)
+        self._outputs = outputs
         self._answer = build(manifest.outputs, outputs)
         self._variables = source.graph.variables
 
@@ -112,17 +115,23 @@ class Model:
         spec = DelegateSpec(delegate) if isinstance(delegate, str) else delegate
         opened, failure = _open(read, backend, threads, spec, require_delegate)
         manifest = read.manifest or manifest_for(read, opened.input, opened.outputs)
-        _fit_input(read, opened, manifest)
+        pipeline = pipeline_of(manifest)
+        _fit_input(read, opened, pipeline)
         info = ModelInfo.of(read, manifest, opened, failure, (time.monotonic() - start) * 1e3)
 
         name, asked = opened.name, spec if failure is None else None
         return cls(
-            read, opened, info, manifest, lambda: open_backend(read.tflite, name, threads, asked)
+            read,
+            opened,
+            info,
+            manifest,
+            pipeline,
+            lambda: open_backend(read.tflite, name, threads, asked),
         )
 
     def predict(
         self,
-        window: npt.ArrayLike,
+        window: ArrayLike,
         start_s: float = 0.0,
         end_s: float = 0.0,
         new: int | None = None,
@@ -155,7 +164,7 @@ class Model:
             (t1 - t0) * _US, (t2 - t1) * _US, (t3 - t2) * _US,
         )  # fmt: skip
 
-    def predict_batch(self, windows: npt.ArrayLike) -> list[Result]:
+    def predict_batch(self, windows: ArrayLike) -> list[Result]:
         """What the model says about each of several windows, in batches where that is faster.
 
         Args:
@@ -175,9 +184,13 @@ class Model:
             t1 = perf_counter()
             post_s = 0.0
             answers: list[Answer] = []
-            for rows in self._run_batch(x):
+            for count, raw in self._run_batch(x):
                 t2 = perf_counter()
-                answers += map(self._answer, rows, x[len(answers) :])
+                done = len(answers)
+                if count == 1 or self._answer_many is None:
+                    answers += map(self._answer, [raw], x[done : done + 1])
+                else:
+                    answers += self._answer_many(raw, x[done : done + count])
                 post_s += perf_counter() - t2
             invoke_s = perf_counter() - t1 - post_s
         each = _US / max(1, len(x))
@@ -189,7 +202,7 @@ class Model:
         """Windows that `predict_batch` runs together; 1 before its first call."""
         return 1 if self._batcher is None else self._batcher.rows
 
-    def run_raw(self, window: npt.ArrayLike) -> Array:
+    def run_raw(self, window: ArrayLike) -> Array:
         """The model's own output for one raw window, as the interpreter gives it.
 
         Returns:
@@ -205,7 +218,7 @@ class Model:
             return np.concatenate([array.ravel() for array in raw])
         return raw[0][0] if raw[0].shape[:1] == (1,) else raw[0]
 
-    def preprocess(self, window: npt.ArrayLike) -> Floats:
+    def preprocess(self, window: ArrayLike) -> Floats:
         """A raw window as the model sees it before quantisation: float32, of the tensor's shape.
 
         Raises:
@@ -260,15 +273,18 @@ class Model:
         if not self._graph.streams or new is None or new > rows:
             self._backend.reset_variables()
 
-    def _run_batch(self, x: Floats) -> Iterable[list[Sequence[Array]]]:
+    def _run_batch(self, x: Floats) -> Iterable[tuple[int, Sequence[Array]]]:
+        """How many windows, and their outputs; one window's are as the interpreter gives them."""
         backend = self._backend
         alone = self._variables or self._graph.state
         if backend is None or alone or not backend.batches:
-            return ([self._run(row.reshape(self.input_spec.shape))] for row in x)
+            return ((1, self._run(row.reshape(self.input_spec.shape))) for row in x)
         if self._batcher is None:
             from edgeml.runtime.batch import Batcher  # a device that streams never needs it
+            from edgeml.runtime.postbatch import build_many
 
             self._batcher = Batcher(self._feed, self.input_spec.shape, self._reopen)
+            self._answer_many = build_many(self.manifest.outputs, self._outputs)
         return self._batcher.run(x)
 
 
@@ -304,10 +320,10 @@ def _open(
         return opened, str(exc)
 
 
-def _fit_input(source: Source, backend: Backend, manifest: Manifest) -> None:
+def _fit_input(source: Source, backend: Backend, pipeline: Pipeline) -> None:
     """Check the input tensor against the preprocessing; set the axes that the file leaves open."""
     given = backend.input
-    made = pipeline_of(manifest).output_shape
+    made = pipeline.output_shape
     if given.shape in (made, (1, *made)):
         return
     wanted = (1, *made) if len(given.shape) == len(made) + 1 else made

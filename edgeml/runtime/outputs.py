@@ -6,7 +6,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from edgeml.runtime.tensors import Array, Floats, TensorSpec, decoder, dequantise
+from edgeml.arrays import Array, Floats
+from edgeml.runtime.tensors import TensorSpec, decoder, dequantise
 
 TABLE_LIMIT: Final = 64
 
@@ -58,12 +59,11 @@ def number_decoder(tensor: TensorSpec) -> Callable[[Array], tuple[float, ...]]:
     if not byte or tensor.size > TABLE_LIMIT:
         decode = decoder(tensor)
         return lambda raw: tuple(decode(raw).ravel().tolist())
-    # Negative bytes index from the end, which is where two's complement puts them.
     every = np.arange(256, dtype=np.uint8).view(tensor.dtype)
     look_up = dequantise(every, tensor).tolist().__getitem__
 
     def numbers(raw: Array) -> tuple[float, ...]:
-        return tuple(map(look_up, raw.ravel().tolist()))
+        return tuple(map(look_up, raw.tobytes()))
 
     return numbers
 

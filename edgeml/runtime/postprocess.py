@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
@@ -22,7 +23,6 @@ from edgeml.runtime.outputs import (
     joined_decoder,
     number_decoder,
 )
-from edgeml.runtime.tensors import Array, Floats
 
 
 def build(spec: OutputSpec, outputs: Outputs) -> Postprocess:
@@ -44,8 +44,8 @@ def build(spec: OutputSpec, outputs: Outputs) -> Postprocess:
 def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     count = outputs.tensors[0].size
     labels = spec.labels
-    threshold = -np.inf if spec.threshold is None else spec.threshold
     if count == 1 and len(labels) == 2:
+        threshold = _threshold(spec)
         scores = _scores(outputs, options, "sigmoid")
 
         def two(raw: Sequence[Array], _: Floats) -> Answer:
@@ -55,32 +55,40 @@ def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Post
 
         return two
     _check_labels(labels, count)
-    return _choice(labels, threshold, _scores(outputs, options, "softmax"))
+    return _choice(spec, _scores(outputs, options, "softmax"))
 
 
 def _multilabel(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     _check_labels(spec.labels, outputs.tensors[0].size)
-    threshold = 0.5 if spec.threshold is None else spec.threshold
-    return _choice(spec.labels, threshold, _scores(outputs, options, "sigmoid"))
+    return _choice(spec, _scores(outputs, options, "sigmoid"))
 
 
 def _scores(
     outputs: Outputs, options: Fields, default: str
 ) -> Callable[[Array], tuple[float, ...]]:
-    activate = _activation(options, outputs, default)
+    activate = activation_of(options, outputs, default)
     if activate is unchanged:
         return number_decoder(outputs.tensors[0])
     values = flat_decoder(outputs.tensors[0])
     return lambda raw: tuple(activate(values(raw)).tolist())
 
 
-def _choice(
-    labels: Sequence[str], threshold: float, scores: Callable[[Array], tuple[float, ...]]
-) -> Postprocess:
-    """The best label, if it reaches the threshold; none and NaN where any score is NaN."""
+def _choice(spec: OutputSpec, scores: Callable[[Array], tuple[float, ...]]) -> Postprocess:
+    choose = chooser(spec)
+    return lambda raw, _: choose(scores(raw[0]))
 
-    def choose(raw: Sequence[Array], _: Floats) -> Answer:
-        numbers = scores(raw[0])
+
+def _threshold(spec: OutputSpec) -> float:
+    """What a score has to reach: for one label out of several nothing, unless the manifest asks."""
+    least = 0.5 if spec.task == "multilabel" else -math.inf
+    return least if spec.threshold is None else spec.threshold
+
+
+def chooser(spec: OutputSpec) -> Callable[[tuple[float, ...]], Answer]:
+    """The best label, if it reaches the threshold; none and NaN where any score is NaN."""
+    labels, threshold = spec.labels, _threshold(spec)
+
+    def choose(numbers: tuple[float, ...]) -> Answer:
         score, total = max(numbers), sum(numbers)
         if total != total:  # only NaN differs from itself, and any score that is NaN makes it so
             return None, math.nan, numbers
@@ -137,7 +145,7 @@ def _detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproce
     return detection(spec, outputs, options)
 
 
-def _activation(options: Fields, outputs: Outputs, default: str) -> Callable[[Floats], Floats]:
+def activation_of(options: Fields, outputs: Outputs, default: str) -> Callable[[Floats], Floats]:
     """What the manifest says, else `default` unless the file's last operator does it already."""
     name = options.optional_text("activation")
     if name is None:
@@ -166,4 +174,4 @@ TASKS: Final[Mapping[str, Callable[[OutputSpec, Outputs, Fields], Postprocess]]]
     "embedding": _embedding,
 }
 
-__all__ = ["TASKS", "active_labels", "build"]
+__all__ = ["TASKS", "activation_of", "active_labels", "build", "chooser"]

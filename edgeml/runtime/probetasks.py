@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from edgeml.arrays import Floats
 from edgeml.bundle import Bundle, read_file
 from edgeml.manifest import Budgets
 from edgeml.runtime.backend import open_backend
@@ -17,7 +18,7 @@ from edgeml.runtime.golden import GoldenReport, check_golden
 from edgeml.runtime.memory import peak_rss_mb
 from edgeml.runtime.model import Model
 from edgeml.runtime.source import is_bundle, read_source
-from edgeml.runtime.tensors import Floats, quantise
+from edgeml.runtime.tensors import quantise
 
 _US: Final = 1e6
 _WARM_UP: Final = 10

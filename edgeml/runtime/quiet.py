@@ -8,13 +8,13 @@ an INFO line is written on afterwards. Set EDGEML_NATIVE_LOG=1 to see them all.
 import contextlib
 import os
 import sys
-import threading
+from _thread import allocate_lock  # `threading` has more, and takes its time to import
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 ENVIRONMENT: Final = "EDGEML_NATIVE_LOG"
 _STDERR: Final = 2
-_lock = threading.Lock()
+_lock = allocate_lock()
 
 
 @contextlib.contextmanager

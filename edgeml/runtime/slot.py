@@ -8,8 +8,7 @@ model whole: `predict` holds the slot while it computes.
 import threading
 from collections.abc import Callable
 
-import numpy.typing as npt
-
+from edgeml.arrays import ArrayLike
 from edgeml.errors import BackendError
 from edgeml.result import Result
 from edgeml.runtime.model import Model
@@ -35,7 +34,7 @@ class ModelSlot:
 
     def predict(
         self,
-        window: npt.ArrayLike,
+        window: ArrayLike,
         start_s: float = 0.0,
         end_s: float = 0.0,
         new: int | None = None,

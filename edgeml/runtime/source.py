@@ -6,13 +6,13 @@ It takes its window as the input tensor's real numbers, so integer inputs are
 quantised and integer outputs dequantised as in a bundle.
 """
 
-import hashlib
 import math
 import os
 import re
 from typing import Final, NamedTuple
 
 from edgeml.bundle import MANIFEST, Bundle, read_file, split
+from edgeml.digest import sha256_hex
 from edgeml.errors import BundleError
 from edgeml.manifest import MAX_ELEMENTS, InputSpec, Manifest, OutputSpec, channels
 from edgeml.runtime.graph import DETECTION_OP, Graph, read_graph
@@ -57,7 +57,7 @@ def read_source(source: str | os.PathLike[str] | bytes | Bundle) -> Source:
         return _from_bundle(Bundle.from_bytes(data, name), name)
     tflite, _ = split(data, name)
     graph = read_graph(tflite, name)
-    return Source(name, tflite, None, graph, hashlib.sha256(data).hexdigest(), len(data))
+    return Source(name, tflite, None, graph, sha256_hex(data), len(data))
 
 
 def is_bundle(data: bytes, name: str = "model") -> bool:
@@ -95,7 +95,7 @@ def manifest_for(source: Source, given: TensorSpec, outputs: tuple[TensorSpec, .
         task=spec.task,
         created=_EPOCH,
         description="a plain .tflite without a manifest",
-        tflite_sha256=hashlib.sha256(source.tflite).hexdigest(),
+        tflite_sha256=sha256_hex(source.tflite),
         inputs=InputSpec(
             channels=channels([f"x{i}" for i in range(shape[-1])]),
             sample_rate_hz=None,

@@ -7,27 +7,22 @@ the way back is `(q - zero_point) * scale` in float32.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from edgeml.arrays import Array, ArrayLike, Floats, Ints
 from edgeml.errors import BackendError
-
-Array = npt.NDArray[Any]
-Floats = npt.NDArray[np.float32]
 
 _WRITTEN_OUT: Final = 2048
 """Up to this many elements a scale is written out for each of them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """One input or output of a model.
 
     Attributes:
-        index: the interpreter's own number for it.
+        number: the interpreter's own for it.
         name: as the file says.
         shape: with the batch axis.
         free: the axes whose length the file leaves open.
@@ -37,13 +32,13 @@ class TensorSpec:
         axis: the axis that `scale` runs along, where there are several.
     """
 
-    index: int
+    number: int
     name: str
     shape: tuple[int, ...]
     free: tuple[int, ...]
     dtype: np.dtype[Any]
     scale: Floats
-    zero_point: npt.NDArray[np.int32]
+    zero_point: Ints
     axis: int
 
     @property
@@ -56,7 +51,7 @@ class TensorSpec:
         """Elements in the tensor."""
         return math.prod(self.shape)
 
-    def along_axis(self) -> tuple[Floats, npt.NDArray[np.int32]]:
+    def along_axis(self) -> tuple[Floats, Ints]:
         """Scale and zero point, shaped to broadcast over the tensor."""
         if self.scale.size == 1:
             return self.scale.reshape(()), self.zero_point.reshape(())
@@ -101,7 +96,7 @@ def spec_from_details(details: Mapping[str, Any]) -> TensorSpec:
     return TensorSpec(int(details["index"]), name, shape, free, dtype, scale, zero_point, axis)
 
 
-def quantise(x: npt.ArrayLike, spec: TensorSpec) -> Array:
+def quantise(x: ArrayLike, spec: TensorSpec) -> Array:
     """Real numbers as the tensor's own, rounded half to even and saturated.
 
     Args:
@@ -152,8 +147,8 @@ def encoder(spec: TensorSpec, shape: Sequence[int]) -> Callable[[Floats, Array],
         rint(scratch, scratch)
         if shifted:
             add(scratch, add_on, scratch)
-        maximum(scratch, lowest, out=scratch)
-        minimum(scratch, highest, out=scratch)
+        maximum(scratch, lowest, scratch)
+        minimum(scratch, highest, scratch)
         out[...] = scratch
 
     return encode

@@ -4,8 +4,9 @@ Nothing here is imported before it is used, and a driver's library not before
 the driver opens its sensor.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from edgeml.lazy import lazily
 
 if TYPE_CHECKING:
     from edgeml.sensors.camera import Camera as Camera
@@ -106,11 +107,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> object:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'edgeml.sensors' has no attribute {name!r}")
-    return getattr(import_module(f"edgeml.sensors.{home}"), name)
+__getattr__ = lazily(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})
 
 
 def __dir__() -> list[str]:

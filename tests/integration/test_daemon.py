@@ -144,13 +144,11 @@ def test_a_silent_sensor_does_not_hold_up_the_end(manager: Manager) -> None:
 
 
 def test_a_model_that_fails_its_self_test_is_never_ready(manager: Manager) -> None:
-    from dataclasses import replace
-
     from edgeml.bundle import Bundle, pack
 
     bundle = Bundle.read(manager.folder / "activity.tflite")
     assert bundle.golden is not None
-    wrong = replace(bundle.golden, outputs=bundle.golden.outputs[::-1])
+    wrong = bundle.golden._replace(outputs=bundle.golden.outputs[::-1])
     (manager.folder / "wrong.tflite").write_bytes(pack(bundle.tflite, bundle.manifest, wrong))
     _configure(manager.folder, model="wrong.tflite")
     service = manager.start()

@@ -2,7 +2,6 @@
 
 import threading
 import weakref
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def manifest(outputs: OutputSpec | None = None, **changes: Any) -> Manifest:
         outputs=spec,
         preprocess=STEPS,
     )
-    return replace(base, **changes)
+    return base.replace(**changes)
 
 
 @pytest.fixture(params=installed())
@@ -257,37 +256,6 @@ def test_a_model_that_counts_for_itself_is_left_to_count(backend: str) -> None:
         assert [r.score for r in model.predict_batch([ones] * 20)] == [
             180 + 60 * i for i in range(1, 21)
         ]
-
-
-@pytest.mark.parametrize("name", ["classifier_int8", "classifier_float", "two_outputs_float"])
-@pytest.mark.parametrize("count", [0, 1, 7, 16, 300])
-def test_a_batch_gives_what_single_windows_give(backend: str, name: str, count: int) -> None:
-    with Model.load(fixture(name), backend=backend) as model:
-        given = windows(count)
-        for _ in range(2):  # the first call learns the size, the second uses it
-            results = model.predict_batch(given)
-            singles = [model.predict(window) for window in given]
-            assert [r.label for r in results] == [r.label for r in singles]
-            for batched, single in zip(results, singles, strict=True):
-                assert batched.outputs == pytest.approx(single.outputs, abs=1e-5)
-            if name == "classifier_int8":
-                assert [r.outputs for r in results] == [r.outputs for r in singles]
-
-
-def test_a_batch_of_another_shape_is_refused() -> None:
-    with Model.load(pack(fixture("classifier_int8"), manifest())) as model:
-        with pytest.raises(InputError, match=r"gait takes \[n, 20, 3\]"):
-            model.predict_batch(np.zeros((5, 20, 4)))
-        with pytest.raises(InputError, match=r"gait takes \[n, 20, 3\]"):
-            model.predict_batch(0.0)
-
-
-def test_a_graph_that_mixes_its_rows_is_run_row_by_row(backend: str) -> None:
-    """The detector's boxes have a batch of one for ever: a resized run would not be right."""
-    with Model.load(fixture("detector_float"), backend=backend) as model:
-        results = model.predict_batch(windows(40))
-        assert model.batch_rows == 1
-        assert [r.outputs for r in results] == [model.predict(w).outputs for w in windows(40)]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import struct
 import tracemalloc
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def manifest(**changes: Any) -> Manifest:
         outputs=OutputSpec("classification", ("still", "walk", "run", "jump")),
         preprocess=(PreprocessStep("standardize", {"mean": 0, "std": [1, 2, 3]}),),
     )
-    return replace(base, **changes)
+    return base.replace(**changes)
 
 
 def golden() -> Golden:
@@ -52,7 +51,7 @@ GOOD = pack(MODEL, manifest(), golden(), BASELINE)
 
 def test_what_was_packed_is_what_is_read() -> None:
     bundle = Bundle.from_bytes(GOOD)
-    expected = replace(manifest(), tflite_sha256=bundle.manifest.tflite_sha256)
+    expected = manifest().replace(tflite_sha256=bundle.manifest.tflite_sha256)
     assert bundle.manifest == expected
     assert bundle.tflite == MODEL
     assert bundle.baseline == BASELINE
@@ -277,7 +276,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a manifest of another model": (
         lambda: with_members(
-            manifest_json=replace(manifest(), tflite_sha256="0" * 64).to_json().encode()
+            manifest_json=manifest().replace(tflite_sha256="0" * 64).to_json().encode()
         ),
         "SHA-256",
     ),

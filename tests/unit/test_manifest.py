@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -235,12 +234,12 @@ def test_any_json_in_any_place_is_read_or_a_manifest_error(data: st.DataObject) 
 def test_tasks_without_labels_need_none(task: str) -> None:
     threshold = 1.0 if task == "anomaly" else None
     outputs = OutputSpec(task, (), threshold)
-    assert replace(FULL, task=task, outputs=outputs).outputs.labels == ()
+    assert FULL.replace(task=task, outputs=outputs).outputs.labels == ()
 
 
 def test_an_anomaly_model_needs_its_threshold() -> None:
     with pytest.raises(ManifestError, match=r"threshold is missing"):
-        replace(FULL, task="anomaly", outputs=OutputSpec("anomaly"))
+        FULL.replace(task="anomaly", outputs=OutputSpec("anomaly"))
 
 
 def fields(**raw: Any) -> Fields:

@@ -40,7 +40,7 @@ def test_an_interpreter_that_is_not_installed_names_its_command() -> None:
 
 def test_no_interpreter_at_all_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGEML_BACKEND", raising=False)
-    monkeypatch.setattr(backend, "find_spec", lambda _: None)
+    monkeypatch.setattr(backend, "is_installed", lambda _: False)
     with pytest.raises(MissingDependencyError, match="no interpreter is installed"):
         choose()
 

@@ -156,7 +156,7 @@ def quantisation(scales: list[float], zero_points: list[int], axis: int) -> dict
 
 def test_an_interpreters_details_become_a_spec() -> None:
     tensor = spec_from_details(details())
-    assert (tensor.index, tensor.name, tensor.shape, tensor.free) == (3, "x", (1, 4), (0,))
+    assert (tensor.number, tensor.name, tensor.shape, tensor.free) == (3, "x", (1, 4), (0,))
     assert tensor.quantised
     assert tensor.size == 4
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def bundle(tmp_path: Path) -> MakeBundle:
     def make(version: int, name: str = "activity", suffix: str = "") -> Path:
         labels = tuple(label + suffix for label in given.manifest.outputs.labels)
         outputs = given.manifest.outputs._replace(labels=labels)
-        manifest = replace(given.manifest, name=name, version=version, outputs=outputs)
+        manifest = given.manifest.replace(name=name, version=version, outputs=outputs)
         path = tmp_path / f"{name}-{version}.tflite"
         path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
         return path

@@ -2,7 +2,6 @@
 
 import random
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +46,7 @@ def test_a_tensor_that_changes_leaves_the_chunks_of_the_others_alone() -> None:
 def test_new_labels_cost_the_zip_and_not_the_model() -> None:
     bundle = Bundle.read(ACTIVITY)
     labels = tuple(f"new {label}" for label in bundle.manifest.outputs.labels)
-    manifest = replace(bundle.manifest, outputs=bundle.manifest.outputs._replace(labels=labels))
+    manifest = bundle.manifest.replace(outputs=bundle.manifest.outputs._replace(labels=labels))
     new = pack(bundle.tflite, manifest, bundle.golden, bundle.baseline)
     fresh = set(cut(new, SMALL)) - set(cut(ACTIVITY.read_bytes(), SMALL))
     assert sum(map(len, fresh)) < 4096 + SMALL.usual
