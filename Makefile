@@ -2,6 +2,7 @@
 #   make demo     train, quantise, run, kill the broker, count; writes demo-report.html
 #   make test     lint and the default tests, against the built wheels
 #   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
+#   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
 #   make faults   the fault runs; make bench: the ratios; make models: retrain the models
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ FAULT_RUNS ?= 200
 ARM_ARGS ?=
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults bench models mosquitto postgresql clean
+.PHONY: setup wheel demo test lint unit arm pythons faults brokers bench models mosquitto postgresql clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -68,6 +69,10 @@ pythons: setup mosquitto
 
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
+
+brokers: setup
+	@sh tests/packaging/need_brokers.sh
+	$(BIN)/pytest tests/brokers
 
 bench: setup mosquitto postgresql
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

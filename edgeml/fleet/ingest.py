@@ -181,7 +181,7 @@ class Ingest:
             self._intake.batches.append(Delivered(address.device, batch, event.payload))
         elif address.channel == topics.HEALTH:
             self._intake.note_health(address.device, parse_health(event.payload))
-        else:
+        elif address.channel == topics.STATE:
             state = State.parse(event.payload)
             if state.device != address.device:
                 raise ProtocolError(
@@ -193,6 +193,7 @@ class Ingest:
                 # messages may be, too; one that has just been sent is not.
                 who = (state.device, state.outbox)
                 self._asked[who] = self._asked.get(who, False) or event.retained
+        # Anything else nobody asked for: amqtt hands out retained messages of other filters, too.
 
     def _bury(self, event: Received, exc: ProtocolError) -> None:
         log.warning("%s: %s", event.topic, exc)

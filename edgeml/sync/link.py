@@ -386,6 +386,9 @@ class Link:
 
     def _fall_back(self) -> None:
         self._mqtt5 = False
+        if self._client is not None:
+            # A broker that refuses hangs up, too; that must not end the line that follows.
+            self._client.on_disconnect = None
         self._signals.append((Signal.FALL_BACK, "the broker does not speak MQTT 5"))
 
 

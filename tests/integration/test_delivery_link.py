@@ -170,3 +170,28 @@ def test_a_silent_moment_is_no_proof_that_a_broker_does_not_know_mqtt5() -> None
     server.close()
     assert [up.mqtt5 for up in ups] == [False, True]
     assert levels[:3] == [5, 4, 5]
+
+
+def test_a_broker_that_refuses_mqtt5_and_hangs_up_is_greeted_in_3_1_1() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                with line:
+                    if line.recv(65536)[8] == 5:
+                        line.sendall(b"\x20\x02\x00\x01")
+                        continue
+                    line.sendall(b"\x20\x02\x00\x00")
+                    line.recv(65536)
+                    line.sendall(b"\x90\x03\x00\x01\x00")
+                    while line.recv(65536):
+                        pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    events = events_of(server.getsockname()[1], Up, protocol="auto")
+    server.close()
+    assert [type(event) for event in events] == [Up]
+    assert isinstance(events[0], Up)
+    assert not events[0].mqtt5
