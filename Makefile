@@ -3,6 +3,7 @@
 #   make test     lint and the default tests, against the built wheels
 #   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
 #   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
+#   make interop  a TUF client of another language on our repository; needs node
 #   make faults   the fault runs; make bench: the ratios; make models: retrain the models
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ FAULT_RUNS ?= 200
 ARM_ARGS ?=
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults brokers bench models mosquitto postgresql clean
+.PHONY: setup wheel demo test lint unit arm pythons faults brokers bench models mosquitto postgresql interop clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -66,6 +67,11 @@ arm: setup mosquitto
 
 pythons: setup mosquitto
 	$(PY) tests/packaging/pythons.py $(PYTHONS)
+
+interop: setup
+	@mkdir -p build/interop && cp tests/interop/package.json tests/interop/package-lock.json build/interop
+	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
+	$(BIN)/pytest tests/interop
 
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
