@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,7 +47,7 @@ def repository(tmp_path: Path) -> Repository:
 
 def _next(tmp_path: Path, version: int) -> Path:
     bundle = Bundle.read(ACTIVITY)
-    manifest = replace(bundle.manifest, version=version, description=f"number {version}")
+    manifest = bundle.manifest.replace(version=version, description=f"number {version}")
     path = tmp_path / f"v{version}.tflite"
     path.write_bytes(pack(bundle.tflite, manifest, bundle.golden, bundle.baseline))
     return path

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
 
 def _bundle(path: Path, version: int) -> Path:
     bundle = Bundle.read(ROOT / "models" / "activity" / "activity.tflite")
-    manifest = replace(bundle.manifest, version=version)
+    manifest = bundle.manifest.replace(version=version)
     path.write_bytes(pack(bundle.tflite, manifest, bundle.golden, bundle.baseline))
     return path
 
