@@ -69,6 +69,11 @@ class Server:
                   "-E", "UTF8", "--no-sync", "--locale=C")  # fmt: skip
         self._process = self._start()
 
+    @property
+    def pid(self) -> int:
+        """The process whose children serve the connections."""
+        return self._process.pid
+
     def url(self, database: str) -> str:
         """The URL of one of its databases."""
         return f"postgresql://edgeml@/{database}?host={self.home}"

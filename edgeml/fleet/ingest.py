@@ -44,10 +44,13 @@ class Limits:
         interval_s: a message waits at most this long for company.
         messages: so many messages are stored at once, before the interval is over; the
             broker sends no more than that before it is answered.
+        size_bytes: so many bytes of them are stored at once; what is read takes several times
+            their memory.
     """
 
-    interval_s: float = 0.01
-    messages: int = 200
+    interval_s: float = 0.02
+    messages: int = 1_000
+    size_bytes: int = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -107,6 +110,7 @@ class Ingest:
         self._refused: list[tuple[str, Refusal]] = []
         self._failing = False
         self._since_s: float | None = None
+        self._size_bytes = 0
         self.tally = Tally()
 
     @property
@@ -139,12 +143,15 @@ class Ingest:
                 self._tokens.clear()
                 if self._failing:
                     self._intake.batches.clear()
+                    self._size_bytes = 0
                 self.tally.outages += event.was_up
             elif isinstance(event, Received):
                 self._receive(event)
+                if not self._failing and self._is_full():
+                    self._flush()
         if self._since_s is not None:
             waited_s = self._clock.monotonic_s() - self._since_s
-            if waited_s >= self._limits.interval_s or len(self._tokens) >= self._limits.messages:
+            if waited_s >= self._limits.interval_s:
                 self._flush()
 
     def _on_up(self, event: Up) -> None:
@@ -157,7 +164,7 @@ class Ingest:
             log.warning("%s", exc)
 
     def _receive(self, event: Received) -> None:
-        if self._failing and self._intake.size >= 2 * self._limits.messages:
+        if self._failing and self._is_full():
             return  # neither kept nor answered: the device sends it again
         self.tally.messages += 1
         if event.token:
@@ -171,14 +178,16 @@ class Ingest:
         except ProtocolError as exc:
             self._bury(event, exc)
 
+    def _is_full(self) -> bool:
+        limits = self._limits
+        return self._intake.size >= limits.messages or self._size_bytes >= limits.size_bytes
+
     def _sort(self, event: Received) -> None:
         address = topics.parse(event.topic)
         if address.channel == topics.RESULTS:
-            batch = parse_results(event.payload)
-            self._intake.batches.append(Delivered(address.device, batch, event.payload))
+            self._gather(Delivered(address.device, parse_results(event.payload), event.payload))
         elif address.channel == topics.EVENTS:
-            batch = parse_events(event.payload)
-            self._intake.batches.append(Delivered(address.device, batch, event.payload))
+            self._gather(Delivered(address.device, parse_events(event.payload), event.payload))
         elif address.channel == topics.HEALTH:
             self._intake.note_health(address.device, parse_health(event.payload))
         elif address.channel == topics.STATE:
@@ -195,11 +204,16 @@ class Ingest:
                 self._asked[who] = self._asked.get(who, False) or event.retained
         # Anything else nobody asked for: amqtt hands out retained messages of other filters, too.
 
+    def _gather(self, delivered: Delivered) -> None:
+        self._intake.batches.append(delivered)
+        self._size_bytes += len(delivered.payload)
+
     def _bury(self, event: Received, exc: ProtocolError) -> None:
         log.warning("%s: %s", event.topic, exc)
         self.tally.dead_letters += 1
         letter = Letter(event.topic, event.payload[:_LETTER_BYTES], str(exc))
         self._intake.letters.append(letter)
+        self._size_bytes += len(letter.payload)
         # What a later version said is not wrong: the device keeps it until this end is upgraded.
         if not isinstance(exc, LaterVersionError):
             with contextlib.suppress(ProtocolError):
@@ -224,6 +238,7 @@ class Ingest:
             return
         self._failing = False
         self._intake = Intake()
+        self._size_bytes = 0
         self._asked.clear()
         self._since_s = None
         self._publish(progress)

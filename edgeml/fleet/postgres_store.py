@@ -153,28 +153,50 @@ class PostgresStore:
         if keys and day_of(received_s) not in self._days:
             make_partitions(db, day_of(received_s))
             self._days.add(day_of(received_s))
-        with db.transaction():
-            accounts = write.lock_accounts(db, wanted)
-            numbers = write.model_numbers(db, models)
-            rows: list[tuple[object, ...]] = []
-            for delivered in intake.batches:
-                account = accounts[delivered.device, delivered.batch.outbox]
-                fresh = account.news.take(delivered.batch)
-                model = delivered.batch.model
-                if fresh and model is not None:
-                    head = (account.outbox_id, numbers[_named(model)], received_s)
-                    rows += [write.flat(row, head) for row in fresh]
-            write.copy(db, rows, received_s)
-            write.settle(db, list(accounts.values()), received_s)
-            write.note_events(db, list(accounts.values()), received_s)
-            write.note_devices(db, intake, received_s)
-            write.note_letters(db, intake.letters, received_s)
+        try:
+            accounts = self._write(db, intake, wanted, models, received_s)
+        except BaseException:
+            if not db.closed:
+                db.rollback()
+            raise
         news = [accounts[key].news for key in sorted(keys)]
         return Committed(
             tuple(progress_of(*key, accounts[key].news.after) for key in sorted(keys)),
             sum(n.new_rows for n in news),
             sum(n.known_rows for n in news),
         )
+
+    def _write(
+        self,
+        db: psycopg.Connection[Any],
+        intake: Intake,
+        keys: Sequence[write.Key],
+        models: set[write.Model],
+        received_s: float,
+    ) -> dict[write.Key, write.Account]:
+        """The transaction, in as few trips to the server as there are questions."""
+        with db.pipeline():
+            db.execute("BEGIN")
+            locked = db.execute(write.LOCK, write.columns(keys)) if keys else None
+            named = db.execute(write.MODELS, write.columns(sorted(models))) if models else None
+            accounts = write.accounts_of(locked, keys)
+            numbers = write.numbers_of(named, models)
+        rows: list[tuple[object, ...]] = []
+        for delivered in intake.batches:
+            account = accounts[delivered.device, delivered.batch.outbox]
+            fresh = account.news.take(delivered.batch)
+            model = delivered.batch.model
+            if fresh and model is not None:
+                head = (account.outbox_id, numbers[_named(model)], received_s)
+                rows += [write.flat(row, head) for row in fresh]
+        write.copy(db, rows, received_s)
+        with db.pipeline():
+            write.settle(db, list(accounts.values()), received_s)
+            write.note_events(db, list(accounts.values()), received_s)
+            write.note_devices(db, intake, received_s)
+            write.note_letters(db, intake.letters, received_s)
+            db.execute("COMMIT")
+        return accounts
 
     def _register(
         self, db: psycopg.Connection[Any], keys: Sequence[write.Key], models: set[write.Model]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from psycopg import Connection, sql
+from psycopg import Connection, Cursor, sql
 
 from edgeml.errors import StoreError
 from edgeml.fleet.accounting import News
@@ -30,7 +30,7 @@ REGISTER: Final = (
     "SELECT device, outbox, -1 FROM unnest(%s::text[], %s::text[]) AS k(device, outbox) "
     "ON CONFLICT (device, outbox) DO NOTHING"
 )
-_LOCK: Final = (
+LOCK: Final = (
     "SELECT o.id, o.device, o.outbox, o.mark, o.above "
     "FROM unnest(%s::text[], %s::text[]) AS k(device, outbox) "
     "JOIN edgeml.outboxes o ON o.device = k.device AND o.outbox = k.outbox "
@@ -47,7 +47,7 @@ _SETTLE: Final = """
         %s::float8[], %s::text[]) AS n(id, mark, above, results, missing, seq, end_s, label)
     WHERE o.id = n.id
 """
-_MODELS: Final = (
+MODELS: Final = (
     "SELECT m.id, m.name, m.version, m.digest "
     "FROM unnest(%s::text[], %s::bigint[], %s::text[]) AS k(name, version, digest) "
     "JOIN edgeml.models m ON m.name = k.name AND m.version = k.version AND m.digest = k.digest"
@@ -82,11 +82,13 @@ class Account:
     news: News
 
 
-def lock_accounts(db: Connection[Any], keys: Sequence[Key]) -> dict[Key, Account]:
-    """The rows of these outboxes, locked in one order for everybody; what each accounts for."""
-    if not keys:
-        return {}
-    found = db.execute(_LOCK, columns(keys)).fetchall()
+def accounts_of(locked: Cursor[Any] | None, keys: Sequence[Key]) -> dict[Key, Account]:
+    """What each of these outboxes accounts for, from what `LOCK` found.
+
+    Raises:
+        AnewError: one of them is gone.
+    """
+    found = [] if locked is None else locked.fetchall()
     if len(found) < len(keys):
         raise AnewError("an outbox is not registered any more")
     return {
@@ -95,11 +97,13 @@ def lock_accounts(db: Connection[Any], keys: Sequence[Key]) -> dict[Key, Account
     }
 
 
-def model_numbers(db: Connection[Any], models: set[Model]) -> dict[Model, int]:
-    """Under which number each model stands."""
-    if not models:
-        return {}
-    found = db.execute(_MODELS, columns(sorted(models))).fetchall()
+def numbers_of(named: Cursor[Any] | None, models: set[Model]) -> dict[Model, int]:
+    """Under which number each model stands, from what `MODELS` found.
+
+    Raises:
+        AnewError: one of them is gone.
+    """
+    found = [] if named is None else named.fetchall()
     if len(found) < len(models):
         raise AnewError("a model is not registered any more")
     return {(name, version, digest): number for number, name, version, digest in found}
