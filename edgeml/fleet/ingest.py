@@ -22,7 +22,7 @@ from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, Unsto
 from edgeml.sync import topics
 from edgeml.sync.batches import parse_events, parse_results
 from edgeml.sync.connection import Connection
-from edgeml.sync.line import Down, Line, Message, Received, Up
+from edgeml.sync.line import Down, Line, LinkEvent, Message, Received, Up
 from edgeml.sync.link import Link
 from edgeml.sync.messages import Ack, Refusal, State, digest_of, parse_health
 from edgeml.sync.wire import LaterVersionError
@@ -135,7 +135,17 @@ class Ingest:
         if self._since_s is not None:
             due_s = self._since_s + self._limits.interval_s
             timeout_s = min(timeout_s, max(due_s - self._clock.monotonic_s(), 0.0))
-        for event in self._link.step(timeout_s):
+        self._take(self._link.step(timeout_s))
+        if self._is_due():
+            # The busier it is, the more goes into one commit: whatever has come by now.
+            while not self._is_full() and self._take(self._link.step(0.0)):
+                pass
+            self._flush()
+
+    def _take(self, events: Iterable[LinkEvent]) -> bool:
+        """See to what happened on the line; whether a message was among it."""
+        received = False
+        for event in events:
             if isinstance(event, Up):
                 self._on_up(event)
             elif isinstance(event, Down):
@@ -146,13 +156,16 @@ class Ingest:
                     self._size_bytes = 0
                 self.tally.outages += event.was_up
             elif isinstance(event, Received):
+                received = True
                 self._receive(event)
-                if not self._failing and self._is_full():
+                if self._is_full() and not self._failing:
                     self._flush()
-        if self._since_s is not None:
-            waited_s = self._clock.monotonic_s() - self._since_s
-            if waited_s >= self._limits.interval_s:
-                self._flush()
+        return received
+
+    def _is_due(self) -> bool:
+        if self._since_s is None:
+            return False
+        return self._clock.monotonic_s() - self._since_s >= self._limits.interval_s
 
     def _on_up(self, event: Up) -> None:
         # A broker that lost its memory lost the marks: say them all again, under a new name,
