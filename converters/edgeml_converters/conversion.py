@@ -111,7 +111,7 @@ def convert(
         clip = spec.outputs.task != "anomaly"
         workshop = Workshop(Path(name), io, prepared, max_bytes=max_bytes, clip=clip)
         steps("calibrate")
-        if any(one.from_ranges for one in schemes):
+        if any(one.calibrated for one in schemes):
             workshop.try_calibrating()
         tried = attempt_all(workshop, schemes, inputs, judge, limit, steps)
         choice = choose(tried, limit, chosen_metric, max_bytes)
