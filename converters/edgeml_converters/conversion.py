@@ -20,11 +20,14 @@ from edgeml.manifest import Quantisation
 from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
+from edgeml_converters.datafiles import Data
+from edgeml_converters.guess import guess_spec
 from edgeml_converters.judge import Judge
+from edgeml_converters.material import gather_material
 from edgeml_converters.metrics import answers, choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.provenance import provenance
-from edgeml_converters.samples import Floats, Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.samples import Floats
 from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_scheme
 from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
 from edgeml_converters.sources import FloatModel, open_source
@@ -39,11 +42,12 @@ Progress = Callable[[int, str], object]
 
 def convert(
     source: object,
-    calibration: npt.ArrayLike,
+    calibration: Data,
     *,
-    spec: Spec,
-    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None = None,
-    scheme: str = "int8",
+    spec: Spec | None = None,
+    evaluation: Data | None = None,
+    labels: npt.ArrayLike | None = None,
+    scheme: str = "auto",
     io: str = "int8",
     max_drop: float | None = None,
     max_bytes: int | None = None,
@@ -59,12 +63,16 @@ def convert(
     Args:
         source: a Keras model, a TensorFlow concrete function, or the path of a `.keras`
             or `.h5` file or of a SavedModel.
-        calibration: (n, *spec.inputs.shape), raw windows in sensor units, from the
-            training data.
-        spec: what the model's file does not say.
-        evaluation: raw windows and their labels (or None) to judge on, held out from
-            training; None judges agreement with the float model on `calibration`.
-        scheme: one of `SCHEMES`, or "auto": the cheapest that keeps its score.
+        calibration: raw windows in sensor units, from the training data: an array
+            (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
+            or the path of what `edgeml.sensors.windowfile` reads.
+        spec: what the model's file does not say; None takes numbered channels, no
+            preprocessing, and the task that the model's answers look like.
+        evaluation: as calibration, or (windows, labels), to judge on, held out from
+            training; None judges on `calibration`.
+        labels: of what is judged on, where the data do not hold them. Without labels
+            a file is judged by its agreement with the float model.
+        scheme: one of `SCHEMES`, or "auto": the cheapest of `AUTO` that keeps its score.
         io: "int8" for integer input and output where the scheme has them, or "float".
         max_drop: how much score may be lost; None is 0.01 for "auto" and "mixed", and
             no limit for another scheme that was named.
@@ -85,11 +93,13 @@ def convert(
     schemes = _schemes(scheme)
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
-    samples, judged, warnings = _samples(calibration, evaluation, spec)
+    model, asked = _asked(source, spec)
+    material = gather_material(calibration, evaluation, labels, asked, guessed=spec is None)
+    spec, samples, judged = material.spec, material.samples, material.judged
     chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
 
     steps("open the model")
-    model = open_source(source)
+    model = model or open_source(source)
     pipeline = pipeline_of(spec)
     _check_fit(model, pipeline.output_shape, spec)
     inputs = pipeline.batch(judged.windows)
@@ -148,7 +158,7 @@ def convert(
         bundle=bundle,
         tflite=best.tflite,
         metric=chosen_metric,
-        warnings=(*model.notes, *warnings, *found, *(line for line in doubts if line)),
+        warnings=(*model.notes, *material.warnings, *found, *(line for line in doubts if line)),
         seconds=time.monotonic() - started_s,
         analysis=analysis,
     )
@@ -181,22 +191,17 @@ def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
     return max_drop
 
 
-def _samples(
-    calibration: npt.ArrayLike,
-    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None,
-    spec: Spec,
-) -> tuple[Samples, Samples, tuple[str, ...]]:
-    """The windows to calibrate with, those to judge on, and what is poor about the former."""
-    samples = Samples(check_windows(calibration, spec.inputs, "calibration"))
-    warnings = warnings_about(samples.windows, spec.inputs, "calibration")
-    if evaluation is None:
-        return samples, samples, warnings
-    windows = check_windows(evaluation[0], spec.inputs, "evaluation")
-    labels = evaluation[1]
-    if labels is None:
-        return samples, Samples(windows), warnings
-    checked = check_labels(labels, spec.outputs, len(windows), "evaluation")
-    return samples, Samples(windows, checked), warnings
+def _asked(source: object, spec: Spec | None) -> tuple[FloatModel | None, Spec]:
+    """The spec, and the model where it had to be opened to guess one."""
+    if spec is not None:
+        return None, spec
+    model = open_source(source)
+    return model, guess_spec(model, _name_of(source))
+
+
+def _name_of(source: object) -> str:
+    """What to call a model that nobody named."""
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) else type(source).__name__
 
 
 def _check_fit(model: FloatModel, prepared: tuple[int, ...], spec: Spec) -> None:

@@ -104,3 +104,13 @@ class NoneFitsError(ConversionError):
         super().__init__(message)
         self.candidates = tuple(candidates)
         self.metric = metric
+
+    def as_json(self, seconds: float) -> dict[str, Any]:
+        """What `edgeml convert --json` prints where nothing was chosen."""
+        return {
+            "chosen": None,
+            "metric": self.metric,
+            "candidates": [candidate.as_json() for candidate in self.candidates],
+            "bundle": None,
+            "seconds": round(seconds, 3),
+        }

@@ -19,7 +19,7 @@ CREATED = "2026-01-02T03:04:05Z"
 
 @pytest.fixture(scope="module")
 def conversion(model: Any, data: Any, held_out: Any, spec: Spec) -> Conversion:
-    return convert(model, data[0], spec=spec, evaluation=held_out, created=CREATED)
+    return convert(model, data[0], spec=spec, evaluation=held_out, scheme="int8", created=CREATED)
 
 
 def test_the_model_in_the_bundle_is_int8_from_input_to_output(conversion: Conversion) -> None:
@@ -96,14 +96,16 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
     saved: Path, data: Any, held_out: Any, spec: Spec, spec_file: Path, tmp_path: Path
 ) -> None:
     """Through the command line there, through Python here."""
-    here = convert(saved, data[0], spec=spec, evaluation=held_out, created=CREATED).bundle
+    here = convert(
+        saved, data[0], spec=spec, evaluation=held_out, scheme="int8", created=CREATED
+    ).bundle
     np.savez(tmp_path / "train.npz", windows=data[0])
     np.savez(tmp_path / "test.npz", x=held_out[0], y=held_out[1])
     command = [
         *(sys.executable, "-c", "import sys; from edgeml.cli.main import main; sys.exit(main())"),
         *("convert", str(saved), "--calibration", str(tmp_path / "train.npz")),
         *("--evaluation", str(tmp_path / "test.npz"), "--spec", str(spec_file)),
-        *("--created", CREATED, "-o", str(tmp_path / "there.tflite"), "--json"),
+        *("--scheme", "int8", "--created", CREATED, "-o", str(tmp_path / "there.tflite"), "--json"),
     ]
     done = subprocess.run(command, check=True, timeout=300, capture_output=True, text=True)
     assert (tmp_path / "there.tflite").read_bytes() == here
@@ -141,7 +143,7 @@ def test_every_scheme_gives_a_file_that_is_what_it_is_called(
 def test_float_input_and_output_are_kept_where_they_are_asked_for(
     model: Any, data: Any, held_out: Any, spec: Spec
 ) -> None:
-    conversion = convert(model, data[0], spec=spec, evaluation=held_out, io="float")
+    conversion = convert(model, data[0], spec=spec, evaluation=held_out, scheme="int8", io="float")
     graph = read_graph(conversion.tflite)
     assert {tensor.dtype for tensor in (*graph.inputs, *graph.outputs)} == {"float32"}
 
@@ -149,7 +151,7 @@ def test_float_input_and_output_are_kept_where_they_are_asked_for(
 def test_without_labels_a_model_is_judged_by_its_agreement_with_the_float_one(
     model: Any, data: Any, spec: Spec
 ) -> None:
-    conversion = convert(model, data[0], spec=spec)
+    conversion = convert(model, data[0], spec=spec, scheme="int8")
     assert conversion.metric == "agreement"
     assert conversion.verdict.score_float == 1.0
     assert conversion.verdict.score > 0.97

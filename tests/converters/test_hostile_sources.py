@@ -206,8 +206,8 @@ def test_a_source_that_ends_its_process_is_an_error_of_the_caller_and_leaves_no_
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "if 'edgeml_converters.guard' in sys.orig_argv:\n"
-        "    import edgeml_converters.datafiles as d\n"
-        "    d.read_windows = lambda *_: os.abort()\n"
+        "    import edgeml_converters.conversion as d\n"
+        "    d.convert = lambda *_, **__: os.abort()\n"
     )
     program = f"""
 import sys

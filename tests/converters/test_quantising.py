@@ -125,7 +125,7 @@ def test_a_size_between_two_granularities_is_met_with_the_smaller_error(
 
 def test_a_model_that_cannot_be_small_enough_is_refused(model: Any, data: Any, spec: Spec) -> None:
     with pytest.raises(ConversionError, match="more than 1000; make the model smaller"):
-        convert(model, data[0], spec=spec, max_bytes=1000)
+        convert(model, data[0], spec=spec, scheme="int8", max_bytes=1000)
 
 
 def test_a_scheme_that_changed_nothing_is_an_error_and_not_a_result(
