@@ -62,10 +62,9 @@ def main() -> None:
     runs = sorted(json.load(sys.stdin)["runs"], key=lambda run: run["devices"])
     cost = chart([(run["devices"], cost_of(run)) for run in runs], "% of one core", 0)
     lag = chart([(run["devices"], lag_of(run)) for run in runs], "ms until confirmed", HEIGHT)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {2 * HEIGHT}" role="img">'
-    title = (
-        "<title>What a fleet costs the receiving end, a result a second from each device</title>"
-    )
+    size = f'viewBox="0 0 {WIDTH} {2 * HEIGHT}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
+    title = "<title>The cost of a fleet, a result a second from each device</title>"
     drawing = f"{head}{title}{STYLE}{cost}{lag}</svg>\n"
     Path(sys.argv[1]).write_text(drawing, encoding="utf-8")
 
