@@ -23,6 +23,7 @@ from edgeml.cli.output import Progress, format_table, print_json
 from edgeml.errors import ConfigError
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.schemes import IO_TYPES, SCHEMES
+from edgeml_converters.targets import TARGETS
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--max-bytes", type=int, metavar="N", help="how large the model may be")
     parser.add_argument("--metric", help="accuracy, f1, auc, mse or agreement")
-    parser.add_argument("--target", metavar="NAME", help="what it is made for")
+    parser.add_argument("--target", metavar="NAME", help=f"one of {', '.join(TARGETS)}")
+    parser.add_argument("--report", metavar="OUT.html", help="a page to decide from")
     parser.add_argument("--created", metavar="TIME", help="ISO 8601, UTC; else SOURCE_DATE_EPOCH")
     parser.add_argument(
         "-o", "--out", metavar="OUT", help="the bundle (SOURCE.tflite), or with --init the spec"
@@ -100,6 +102,7 @@ def _init(args: argparse.Namespace) -> int:
 def _convert(args: argparse.Namespace) -> int:
     from edgeml.sensors.windowfile import read_labels
     from edgeml_converters.conversion import convert, step_count
+    from edgeml_converters.report import write_report
     from edgeml_converters.spec import read_spec
 
     started_s = time.monotonic()
@@ -108,7 +111,7 @@ def _convert(args: argparse.Namespace) -> int:
     if out.resolve() == Path(args.source).resolve():
         raise ConfigError(f"{out}: the bundle would replace its source; name another with -o")
     try:
-        with Progress("convert", step_count(args.scheme)) as bar:
+        with Progress("convert", step_count(args.scheme, args.target)) as bar:
             conversion = convert(
                 args.source,
                 args.calibration,
@@ -131,6 +134,8 @@ def _convert(args: argparse.Namespace) -> int:
             _print_candidates(exc.candidates, exc.metric)
         raise
     conversion.write(out)
+    if args.report:
+        write_report(conversion, args.report)
     _print(conversion, out, as_json=args.json)
     return 0
 
@@ -146,6 +151,10 @@ def _print(conversion: Conversion, out: Path, *, as_json: bool) -> None:
     if hurts is not None:
         fall = next(one.fall_db for one in conversion.analysis.layers if one.name == hurts)
         print(f"\nthe layer that loses most is {hurts}: {fall:.1f} dB")
+    said = conversion.chosen_estimate
+    if said is not None:
+        figures = ", ".join(f"{name} {value:,.6g}" for name, value in said.figures.items())
+        print(f"\non {said.target}: {figures or 'no figures'}; source: {said.source}")
     print(f"\n{out}: {len(conversion.bundle)} bytes, in {conversion.seconds:.1f} s")
 
 

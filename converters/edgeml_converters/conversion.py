@@ -8,7 +8,7 @@ float model; the one that is chosen is packed with its self-test.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,8 @@ from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_sche
 from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
 from edgeml_converters.sources import FloatModel, open_source
 from edgeml_converters.spec import Spec
+from edgeml_converters.targets import Estimate, Target, estimate, find_target
+from edgeml_converters.targets.fitting import allowed_schemes, check_fits
 from edgeml_converters.workshop import Workshop
 
 DEFAULT_MAX_DROP: Final = 0.01
@@ -78,7 +80,8 @@ def convert(
             no limit for another scheme that was named.
         max_bytes: how large the TFLite part may be; None is no limit.
         metric: accuracy, f1, auc, mse or agreement; None is what fits the task.
-        target: the name of what it is made for, for the manifest.
+        target: one of `targets.TARGETS`: what it is made for. It limits the schemes that are
+            tried, objects to operators that do not run there, and estimates the cost.
         created: ISO 8601, UTC; None takes SOURCE_DATE_EPOCH, else the source file's
             own time, else 1970.
         progress: called before each step.
@@ -90,7 +93,8 @@ def convert(
         NoneFitsError: no scheme keeps its score.
     """
     started_s = time.monotonic()
-    schemes = _schemes(scheme)
+    machine = None if target is None else find_target(target)
+    schemes = _schemes(scheme, machine)
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
     model, asked = _asked(source, spec)
@@ -129,6 +133,7 @@ def convert(
 
     steps("compare and pack")
     best = choice.attempt
+    misfits, estimates = _suit(machine, best, tried)
     golden = make_golden(best.tflite, best.scheme, spec, judged)
     evidence = Evidence(
         model, spec, judge, float_tflite, _float_outputs(tried), best, samples, prepared, judged
@@ -158,10 +163,27 @@ def convert(
         bundle=bundle,
         tflite=best.tflite,
         metric=chosen_metric,
-        warnings=(*model.notes, *material.warnings, *found, *(line for line in doubts if line)),
+        warnings=(
+            *model.notes,
+            *material.warnings,
+            *misfits,
+            *found,
+            *(line for line in doubts if line),
+        ),
         seconds=time.monotonic() - started_s,
         analysis=analysis,
+        estimates=estimates,
     )
+
+
+def _suit(
+    machine: Target | None, best: Attempt, tried: Sequence[Tried]
+) -> tuple[tuple[str, ...], Mapping[str, Estimate]]:
+    """What to know of the chosen file on its target, and what each file costs there."""
+    if machine is None:
+        return (), {}
+    files = {one.scheme.name: one.tflite for one in tried if isinstance(one, Attempt)}
+    return check_fits(best.tflite, machine), estimate(machine, files)
 
 
 def _float_outputs(tried: Sequence[Tried]) -> Floats | None:
@@ -172,13 +194,16 @@ def _float_outputs(tried: Sequence[Tried]) -> Floats | None:
     )
 
 
-def step_count(scheme: str) -> int:
+def step_count(scheme: str, target: str | None = None) -> int:
     """How many steps `progress` will be called for."""
-    return len(_schemes(scheme)) + 4
+    return len(_schemes(scheme, None if target is None else find_target(target))) + 4
 
 
-def _schemes(scheme: str) -> tuple[Scheme, ...]:
-    return tuple(SCHEMES[name] for name in AUTO) if scheme == "auto" else (find_scheme(scheme),)
+def _schemes(scheme: str, machine: Target | None) -> tuple[Scheme, ...]:
+    names: tuple[str, ...] = AUTO if scheme == "auto" else (find_scheme(scheme).name,)
+    if machine is not None:
+        names = allowed_schemes(names, machine, asked=scheme != "auto")
+    return tuple(SCHEMES[name] for name in names)
 
 
 def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
