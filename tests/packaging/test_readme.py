@@ -135,7 +135,10 @@ def test_the_readme_shows_a_picture_that_is_there() -> None:
     assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/adr/README.md"])
+@pytest.mark.parametrize(
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/adr/README.md", "docs/updates.md", "docs/security.md"],
+)
 def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for target in re.findall(r"\]\(([^)#]+)\)", text):
