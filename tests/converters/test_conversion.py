@@ -1,6 +1,7 @@
 """One conversion end to end: what is in the bundle, and that it is the same every time."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,39 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
         "seconds",
         "reason",
     } <= set(document["candidates"][0])
+
+
+CONVERT_ALL = """
+import sys, hashlib
+import numpy as np
+from edgeml_converters import convert, read_spec
+with np.load(sys.argv[3]) as arrays:
+    x, y = arrays["x"], arrays["y"]
+for scheme in ("float16", "int8", "int16x8", "mixed", "int4"):
+    made = convert(sys.argv[1], x, labels=y, spec=read_spec(sys.argv[2]), scheme=scheme,
+                   max_drop=1.0, created="2026-01-02T03:04:05Z")
+    print(scheme, hashlib.sha256(made.bundle).hexdigest())
+"""
+
+
+def test_every_scheme_gives_the_same_bytes_whatever_seeds_the_hashes(
+    saved: Path, data: Any, spec_file: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "train.npz", x=data[0][:40], y=data[1][:40])
+    command = [sys.executable, "-c", CONVERT_ALL, str(saved), str(spec_file)]
+    runs = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "train.npz")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "4711")
+    ]
+    first, second = (run.communicate(timeout=300)[0] for run in runs)
+    assert len(first.splitlines()) == 5
+    assert first == second
 
 
 def test_every_scheme_gives_a_file_that_is_what_it_is_called(

@@ -93,7 +93,7 @@ def _serve(command: str, place: Path) -> None:
 
 
 def _make_model(place: Path) -> None:
-    """What a person brings to `edgeml convert`: a trained model, windows, a spec."""
+    """What a person brings to `edgeml convert`: a trained model and windows."""
     import keras
 
     rng = np.random.default_rng(0)
@@ -103,7 +103,6 @@ def _make_model(place: Path) -> None:
     )
     model.save(place / "model.keras")
     np.savez(place / "windows.npz", windows=windows)
-    (place / "spec.toml").write_text((ROOT / "examples" / "spec.toml").read_text())
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.splitlines()[0][:60])
