@@ -100,7 +100,6 @@ def compare(folder: Path, name: str) -> dict[str, object]:
         calibration,
         spec=Spec(name, 1, inputs, OutputSpec("regression")),
         evaluation=(evaluation, None),
-        scheme="int8",
         max_bytes=len(theirs),
     )
     seconds = perf_counter() - started
