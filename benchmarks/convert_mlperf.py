@@ -100,6 +100,7 @@ def compare(folder: Path, name: str) -> dict[str, object]:
         calibration,
         spec=Spec(name, 1, inputs, OutputSpec("regression")),
         evaluation=(evaluation, None),
+        scheme="int8",
         max_bytes=len(theirs),
     )
     seconds = perf_counter() - started

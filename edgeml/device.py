@@ -7,25 +7,25 @@ holds up a window.
 
 import contextlib
 import logging
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Final, cast
+from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, nearest
 from edgeml.health import DeviceHealth, loop_health
-from edgeml.lane import Cascade, Lane, ModelLike
+from edgeml.lane import Lane
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
 from edgeml.monitor.trigger import Trigger
 from edgeml.reactions import Action, Reaction, check_reaction
 from edgeml.result import Result
 from edgeml.runtime.model import Model
-from edgeml.sensors.live import POLICIES, Live, LiveHealth, queue_capacity
-from edgeml.sensors.sample import Sample, Window
+from edgeml.sensors.duty import DutyLimits
+from edgeml.sensors.dutycontrol import Counts, DutyControl
+from edgeml.sensors.live import POLICIES
 from edgeml.sensors.window import WindowStats
-from edgeml.sourcecheck import check_source, complain_of_nothing
+from edgeml.streams import Items, Models, Streams, answer
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import Mqtt
 
@@ -33,7 +33,6 @@ log: Final = logging.getLogger("edgeml.device")
 
 CLOSE_TIMEOUT_S: Final = 5.0
 HEALTH_EVERY_S: Final = 5.0
-IDLE_S: Final = 1.0
 
 
 class Device:
@@ -43,15 +42,23 @@ class Device:
         device_id: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; the device's name in the fleet.
         model: a bundle's path, its bytes, a `Model` already loaded (then closing it
             stays with the caller), a `Cascade`, or a sequence of these, all of
-            which see the same samples.
+            which see the same samples; or a mapping from the names of several
+            sources to what sees each of them.
         sync: the broker to deliver to; None keeps every result here.
         overrun: what happens when a live source outruns the models: `drop_oldest`,
             `drop_newest` or `block`. Recordings always wait.
         on_nan: what a reading that is not finite does: `restart`, `hold` or `raise`.
+        limits: channel by name to (low, high), beyond which a reading is not believed.
+        on_out_of_range: what such a reading does: as `on_nan`, or `clip`.
+        duty: when the strides are widened, because the CPU is hot or windows are late,
+            and when they come back; None leaves them as they are.
+        thermometer: gives the CPU's temperature in degrees Celsius, or raises SensorError;
+            None asks this machine. `duty` alone reads it.
         clock: where time comes from.
 
     Raises:
-        ConfigError: the device id cannot be used, or there is no model.
+        ConfigError: the device id cannot be used, there is no model, or limits are for a
+            channel that no model has.
         BundleError, BackendError: a model cannot be loaded.
         OutboxError: the outbox cannot be opened.
     """
@@ -60,10 +67,14 @@ class Device:
         self,
         device_id: str,
         *,
-        model: ModelLike | Cascade | Sequence[ModelLike | Cascade],
+        model: Models | Mapping[str, Models],
         sync: Mqtt | None = None,
         overrun: str = "drop_oldest",
         on_nan: str = "restart",
+        limits: Mapping[str, tuple[float, float]] | None = None,
+        on_out_of_range: str = "restart",
+        duty: DutyLimits | None = None,
+        thermometer: Callable[[], float] | None = None,
         clock: Clock | None = None,
     ) -> None:
         if not NAME_PATTERN.fullmatch(device_id):
@@ -81,34 +92,34 @@ class Device:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._overrun = overrun
         self._outbox = None if sync is None else sync.outbox_path(device_id)
-        self._live: Live[Sample] | None = None
         self._latency = Latency()
         self._health_due_s = 0.0
         self._closed = False
         self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
-        self._lanes: list[Lane] = []
+        self._streams = Streams(
+            model,
+            lambda one: Lane(one, on_nan=on_nan, limits=limits, on_out_of_range=on_out_of_range),
+        )
         try:
-            for one in _each(model):
-                self._lanes.append(Lane(one, on_nan=on_nan))
-            if not self._lanes:
-                raise ConfigError("model is an empty sequence; a device runs one model at least")
+            _check_limits(limits or {}, self.models)
+            self._duty = None if duty is None else DutyControl(duty, self._clock, thermometer)
             if sync is not None:
                 self._delivery = Delivery(device_id, sync, clock=self._clock)
                 self._delivery.start()
         except BaseException:
-            self._close_lanes()
+            self._streams.close()
             raise
 
     @property
     def model(self) -> Model:
         """The first model."""
-        return self._lanes[0].model
+        return self._streams.lanes[0].model
 
     @property
     def models(self) -> tuple[Model, ...]:
         """Every model, a cascade's gate before what it guards."""
-        return tuple(model for lane in self._lanes for model in lane.models)
+        return tuple(model for lane in self._streams.lanes for model in lane.models)
 
     def __enter__(self) -> "Device":
         return self
@@ -149,13 +160,14 @@ class Device:
         self._reactions.append(Reaction(Trigger(label, windows), model, began, ended))
 
     def run(
-        self, source: Iterable[Sample | Window], *, tick: Callable[[], bool] = lambda: True
+        self, source: Items | Mapping[str, Items], *, tick: Callable[[], bool] = lambda: True
     ) -> Iterator[Result]:
         """Classify everything that the source gives, until it ends.
 
         Args:
             source: samples, which are cut into each model's windows, or windows. A
-                live one is read by a thread of its own, through a bounded queue.
+                live one is read by a thread of its own, through a bounded queue. Where
+                the device has models by source, a mapping from each name to its source.
             tick: called before whatever arrives next, and each second in which a live
                 source gives nothing; False ends the run.
 
@@ -165,23 +177,23 @@ class Device:
         Raises:
             SensorError: the source fails, or its channels are not the model's.
             InputError: a window does not fit a model.
-            ConfigError: the device is closed.
+            ConfigError: the device is closed, or there is not one source for each name.
         """
         if self._closed:
             raise ConfigError(f"device {self.device_id} is closed; make another")
-        for lane in self._lanes:
-            check_source(source, lane.model)
-            lane.restart()
-        with contextlib.closing(self._arrivals(source)) as arrivals:
-            for items in arrivals:
+        sources = self._streams.restart(source)
+        if self._duty is not None:
+            self._duty.restart()
+        with contextlib.closing(self._streams.arrivals(sources, self._overrun)) as arrivals:
+            for name, items in arrivals:
                 if not tick():
                     return
-                for lane in self._lanes:
-                    for result in lane.push(items):
-                        self._deliver(result)
-                        yield result
-        for lane in self._lanes:
-            complain_of_nothing(lane.stats, lane.model)
+                for lane, result in answer(self._streams.of(name), items):
+                    self._deliver(result, lane.stride_s)
+                    yield result
+                if self._duty is not None and self._duty.due:
+                    self._turn_duty(self._duty)
+        self._streams.complain_of_nothing()
 
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
@@ -197,7 +209,8 @@ class Device:
             device=self.device_id,
             models=tuple(model.ref for model in self.models),
             windows=self._window_stats(),
-            source=self._live_health(),
+            sources=self._streams.health(),
+            duty=None if self._duty is None else self._duty.health(),
             results=self._latency.count,
             p50_us=self._latency.percentile_us(50),
             p95_us=self._latency.percentile_us(95),
@@ -217,24 +230,13 @@ class Device:
             waiting = delivery.health().waiting_rows
             if waiting and self._outbox is not None:
                 log.warning("%d results wait in %s and go out next time", waiting, self._outbox)
-        self._close_lanes()
+        self._streams.close()
 
-    def _arrivals(
-        self, source: Iterable[Sample | Window]
-    ) -> Generator[Sequence[Sample | Window], None, None]:
-        """What arrives together, from whatever kind of source."""
-        if not getattr(source, "live", False):
-            for item in source:
-                yield (item,)
-            return
-        samples = cast("Iterable[Sample]", source)
-        capacity = max(queue_capacity(lane.model.manifest.inputs) for lane in self._lanes)
-        self._live = Live(samples, capacity=capacity, policy=self._overrun)
-        with contextlib.closing(self._live.blocks(IDLE_S)) as blocks:
-            yield from blocks
-
-    def _deliver(self, result: Result) -> None:
-        self._latency.add(result.pre_us + result.invoke_us + result.post_us)
+    def _deliver(self, result: Result, stride_s: float) -> None:
+        took_us = result.pre_us + result.invoke_us + result.post_us
+        self._latency.add(took_us)
+        if self._duty is not None:
+            self._duty.took(took_us / 1e6, stride_s)
         if self._delivery is not None:
             self._delivery.put(result)
             self._note_health(self._delivery)
@@ -247,23 +249,30 @@ class Device:
         if now_s < self._health_due_s:
             return
         self._health_due_s = now_s + HEALTH_EVERY_S
-        delivery.set_health(loop_health(self._latency, self._window_stats(), self._live_health()))
+        duty = None if self._duty is None else self._duty.health()
+        delivery.set_health(
+            loop_health(self._latency, self._window_stats(), self._streams.health(), duty)
+        )
+
+    def _turn_duty(self, duty: DutyControl) -> None:
+        """Widen the strides, or bring them back, as the last seconds ask for."""
+        stats = self._window_stats()
+        counts = Counts(
+            sum(each.samples for each in stats),
+            sum(each.windows for each in stats),
+            self._streams.dropped,
+        )
+        if duty.decide(counts):
+            for lane in self._streams.lanes:
+                lane.widen(duty.factor)
 
     def _window_stats(self) -> tuple[WindowStats, ...]:
-        return tuple(lane.stats for lane in self._lanes)
-
-    def _live_health(self) -> LiveHealth | None:
-        return None if self._live is None else self._live.health()
-
-    def _close_lanes(self) -> None:
-        for lane in self._lanes:
-            lane.close()
+        return tuple(lane.stats for lane in self._streams.lanes)
 
 
-def _each(
-    model: ModelLike | Cascade | Sequence[ModelLike | Cascade],
-) -> Sequence[ModelLike | Cascade]:
-    """A sequence of models, where one model may be given by itself; a path is one model."""
-    if isinstance(model, (str, bytes, os.PathLike, Model, Cascade)):
-        return (model,)
-    return model
+def _check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:
+    """Limits of a channel that no model has would never be looked at."""
+    known = {channel.name for model in models for channel in model.manifest.inputs.channels}
+    for name in limits:
+        if name not in known:
+            raise ConfigError(f"limits: no model has a channel {name!r}{nearest(name, known)}")

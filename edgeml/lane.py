@@ -5,8 +5,9 @@ the windows of its own model; a cascade shows a window to a costly model only
 where a cheap one found reason to.
 """
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from edgeml.result import Result
 from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
 from edgeml.runtime.smoothing import Smoother, smoother
+from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
 
@@ -42,16 +44,28 @@ class Lane:
     Args:
         what: a model, what it is loaded from, or a cascade.
         on_nan: what a reading that is not finite does.
+        limits: the range of each channel, by name, beyond which a reading is not believed;
+            names of other models' channels are passed over.
+        on_out_of_range: what such a reading does.
 
     Raises:
         BundleError, BackendError: a model cannot be loaded.
         ConfigError: the two models of a cascade take different windows, the gate
-            has no such label, or the policy is unknown.
+            has no such label, or a policy is unknown.
     """
 
-    def __init__(self, what: ModelLike | Cascade, *, on_nan: str = "restart") -> None:
+    def __init__(
+        self,
+        what: ModelLike | Cascade,
+        *,
+        on_nan: str = "restart",
+        limits: Mapping[str, tuple[float, float]] | None = None,
+        on_out_of_range: str = "restart",
+    ) -> None:
         self._stages: list[_Stage] = []
         self._on_nan = on_nan
+        self._on_out_of_range = on_out_of_range
+        self._factor = 1
         try:
             gate = what.gate if isinstance(what, Cascade) else what
             self._stages.append(_Stage(gate, _always))
@@ -59,7 +73,8 @@ class Lane:
                 passes = _passes(what.when, self.model)
                 self._stages.append(_Stage(what.then, passes))
                 _check_cascade(*self.models)
-            self._windower = Windower(self.model.manifest.inputs, on_nan=on_nan)
+            self._limits = _limits_of(self.model, limits or {})
+            self._windower = self._new_windower()
         except BaseException:
             self.close()
             raise
@@ -81,9 +96,20 @@ class Lane:
 
     def restart(self) -> None:
         """Begin a new stream: no window under way, nothing counted, nothing to steady by."""
-        self._windower = Windower(self.model.manifest.inputs, on_nan=self._on_nan)
+        self._windower = self._new_windower()
         for stage in self._stages:
             stage.reset()
+
+    def widen(self, factor: int) -> None:
+        """Move on by `factor` times the model's stride from the next window on; 1 is normal."""
+        self._factor = factor
+        self._windower.widen(factor)
+
+    @property
+    def stride_s(self) -> float:
+        """How long the model's stride lasts; for ever where its rate is not known."""
+        inputs = self.model.manifest.inputs
+        return inputs.stride / inputs.sample_rate_hz if inputs.sample_rate_hz else math.inf
 
     def push(self, items: Sequence[Sample | Window] | Block) -> Iterator[Result]:
         """Take what arrived together; give the results, one for each window and model asked.
@@ -106,6 +132,16 @@ class Lane:
         """Close the models that this lane loaded itself."""
         for stage in self._stages:
             stage.close()
+
+    def _new_windower(self) -> Windower:
+        windower = Windower(
+            self.model.manifest.inputs,
+            on_nan=self._on_nan,
+            limits=self._limits,
+            on_out_of_range=self._on_out_of_range,
+        )
+        windower.widen(self._factor)
+        return windower
 
     def _answer(self, window: Window) -> list[Result]:
         results: list[Result] = []
@@ -131,7 +167,7 @@ class _Stage:
         result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
         if self._smoother is None:
             return result
-        if window.new is not None and window.new > len(window.data):
+        if window.broken:
             self._smoother.reset()
         return self._smoother.push(result)
 
@@ -157,6 +193,13 @@ def labels_of(model: Model) -> tuple[str, ...]:
     """The labels that a model's results may carry."""
     outputs = model.manifest.outputs
     return outputs.labels or ((NORMAL, ANOMALY) if outputs.task == "anomaly" else ())
+
+
+def _limits_of(model: Model, ranges: Mapping[str, tuple[float, float]]) -> Limits | None:
+    """The limits of the model's own channels among those given."""
+    channels = model.manifest.inputs.channels
+    own = {channel.name: ranges[channel.name] for channel in channels if channel.name in ranges}
+    return Limits.of(channels, own) if own else None
 
 
 def _always(_: Result) -> bool:

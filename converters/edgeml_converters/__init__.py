@@ -11,6 +11,7 @@ TensorFlow is imported when a conversion starts, not with this package.
 from edgeml_converters.analysis import Analysis
 from edgeml_converters.conversion import convert
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
+from edgeml_converters.report import write_report
 from edgeml_converters.samples import standardize_step
 from edgeml_converters.spec import Spec, read_spec
 
@@ -25,4 +26,5 @@ __all__ = [
     "convert",
     "read_spec",
     "standardize_step",
+    "write_report",
 ]

@@ -8,28 +8,32 @@ float model; the one that is chosen is packed with its self-test.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
 import numpy.typing as npt
 
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import Quantisation
 from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
-from edgeml_converters.fitting import check_schemes, fit
+from edgeml_converters.datafiles import Data
+from edgeml_converters.guess import guess_spec
 from edgeml_converters.judge import Judge
+from edgeml_converters.material import gather_material
 from edgeml_converters.metrics import answers, choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.provenance import provenance
-from edgeml_converters.samples import Floats, Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.samples import Floats
 from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_scheme
 from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
-from edgeml_converters.sources import open_source
+from edgeml_converters.sources import FloatModel, open_source
 from edgeml_converters.spec import Spec
+from edgeml_converters.targets import Estimate, Target, estimate, find_target
+from edgeml_converters.targets.fitting import allowed_schemes, check_fits
 from edgeml_converters.workshop import Workshop
 
 DEFAULT_MAX_DROP: Final = 0.01
@@ -40,18 +44,18 @@ Progress = Callable[[int, str], object]
 
 def convert(
     source: object,
-    calibration: npt.ArrayLike,
+    calibration: Data,
     *,
-    spec: Spec,
-    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None = None,
-    scheme: str = "int8",
+    spec: Spec | None = None,
+    evaluation: Data | None = None,
+    labels: npt.ArrayLike | None = None,
+    scheme: str = "auto",
     io: str = "int8",
     max_drop: float | None = None,
     max_bytes: int | None = None,
     metric: str | None = None,
     target: str | None = None,
     created: str | None = None,
-    trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Quantise a trained model, measure what that costs, and pack the bundle.
@@ -59,23 +63,27 @@ def convert(
     Equal arguments give equal bundles, byte for byte, in another process too.
 
     Args:
-        source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
-            or the path of a `.keras`, `.h5`, `.skops` or pickle file or of a SavedModel.
-        calibration: (n, *spec.inputs.shape), raw windows in sensor units, from the
-            training data.
-        spec: what the model's file does not say.
-        evaluation: raw windows and their labels (or None) to judge on, held out from
-            training; None judges agreement with the float model on `calibration`.
-        scheme: one of `SCHEMES`, or "auto": the cheapest that keeps its score.
+        source: a Keras model, a TensorFlow concrete function, or the path of a `.keras`
+            or `.h5` file or of a SavedModel.
+        calibration: raw windows in sensor units, from the training data: an array
+            (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
+            or the path of what `edgeml.sensors.windowfile` reads.
+        spec: what the model's file does not say; None takes numbered channels, no
+            preprocessing, and the task that the model's answers look like.
+        evaluation: as calibration, or (windows, labels), to judge on, held out from
+            training; None judges on `calibration`.
+        labels: of what is judged on, where the data do not hold them. Without labels
+            a file is judged by its agreement with the float model.
+        scheme: one of `SCHEMES`, or "auto": the cheapest of `AUTO` that keeps its score.
         io: "int8" for integer input and output where the scheme has them, or "float".
         max_drop: how much score may be lost; None is 0.01 for "auto" and "mixed", and
             no limit for another scheme that was named.
         max_bytes: how large the TFLite part may be; None is no limit.
         metric: accuracy, f1, auc, mse or agreement; None is what fits the task.
-        target: the name of what it is made for, for the manifest.
+        target: one of `targets.TARGETS`: what it is made for. It limits the schemes that are
+            tried, objects to operators that do not run there, and estimates the cost.
         created: ISO 8601, UTC; None takes SOURCE_DATE_EPOCH, else the source file's
             own time, else 1970.
-        trust_pickle: whether a pickle may be loaded, which executes what is in it.
         progress: called before each step.
 
     Raises:
@@ -85,17 +93,19 @@ def convert(
         NoneFitsError: no scheme keeps its score.
     """
     started_s = time.monotonic()
-    schemes = _schemes(scheme)
+    machine = None if target is None else find_target(target)
+    schemes = _schemes(scheme, machine)
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
-    samples, judged, warnings = _samples(calibration, evaluation, spec)
+    model, asked = _asked(source, spec)
+    material = gather_material(calibration, evaluation, labels, asked, guessed=spec is None)
+    spec, samples, judged = material.spec, material.samples, material.judged
     chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
 
     steps("open the model")
+    model = model or open_source(source)
     pipeline = pipeline_of(spec)
-    opened = open_source(source, trust_pickle=trust_pickle)
-    model, spec = fit(opened, spec, pipeline.output_shape)
-    check_schemes(model, schemes)
+    _check_fit(model, pipeline.output_shape, spec)
     inputs = pipeline.batch(judged.windows)
     judge = Judge(spec.outputs, chosen_metric, inputs, model.predict(inputs), judged.labels)
     prepared = pipeline.batch(samples.windows)
@@ -115,16 +125,15 @@ def convert(
         clip = spec.outputs.task != "anomaly"
         workshop = Workshop(Path(name), io, prepared, max_bytes=max_bytes, clip=clip)
         steps("calibrate")
-        if any(one.from_ranges for one in schemes) and not model.float_only:
+        if any(one.calibrated for one in schemes):
             workshop.try_calibrating()
-        tried = attempt_all(
-            workshop, schemes, inputs, judge, limit, steps, float_only=model.float_only
-        )
+        tried = attempt_all(workshop, schemes, inputs, judge, limit, steps)
         choice = choose(tried, limit, chosen_metric, max_bytes)
         float_tflite = workshop.float_file()
 
     steps("compare and pack")
     best = choice.attempt
+    misfits, estimates = _suit(machine, best, tried)
     golden = make_golden(best.tflite, best.scheme, spec, judged)
     evidence = Evidence(
         model, spec, judge, float_tflite, _float_outputs(tried), best, samples, prepared, judged
@@ -154,10 +163,27 @@ def convert(
         bundle=bundle,
         tflite=best.tflite,
         metric=chosen_metric,
-        warnings=(*model.notes, *warnings, *found, *(line for line in doubts if line)),
+        warnings=(
+            *model.notes,
+            *material.warnings,
+            *misfits,
+            *found,
+            *(line for line in doubts if line),
+        ),
         seconds=time.monotonic() - started_s,
         analysis=analysis,
+        estimates=estimates,
     )
+
+
+def _suit(
+    machine: Target | None, best: Attempt, tried: Sequence[Tried]
+) -> tuple[tuple[str, ...], Mapping[str, Estimate]]:
+    """What to know of the chosen file on its target, and what each file costs there."""
+    if machine is None:
+        return (), {}
+    files = {one.scheme.name: one.tflite for one in tried if isinstance(one, Attempt)}
+    return check_fits(best.tflite, machine), estimate(machine, files)
 
 
 def _float_outputs(tried: Sequence[Tried]) -> Floats | None:
@@ -168,13 +194,16 @@ def _float_outputs(tried: Sequence[Tried]) -> Floats | None:
     )
 
 
-def step_count(scheme: str) -> int:
+def step_count(scheme: str, target: str | None = None) -> int:
     """How many steps `progress` will be called for."""
-    return len(_schemes(scheme)) + 4
+    return len(_schemes(scheme, None if target is None else find_target(target))) + 4
 
 
-def _schemes(scheme: str) -> tuple[Scheme, ...]:
-    return tuple(SCHEMES[name] for name in AUTO) if scheme == "auto" else (find_scheme(scheme),)
+def _schemes(scheme: str, machine: Target | None) -> tuple[Scheme, ...]:
+    names: tuple[str, ...] = AUTO if scheme == "auto" else (find_scheme(scheme).name,)
+    if machine is not None:
+        names = allowed_schemes(names, machine, asked=scheme != "auto")
+    return tuple(SCHEMES[name] for name in names)
 
 
 def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
@@ -187,22 +216,32 @@ def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
     return max_drop
 
 
-def _samples(
-    calibration: npt.ArrayLike,
-    evaluation: tuple[npt.ArrayLike, npt.ArrayLike | None] | None,
-    spec: Spec,
-) -> tuple[Samples, Samples, tuple[str, ...]]:
-    """The windows to calibrate with, those to judge on, and what is poor about the former."""
-    samples = Samples(check_windows(calibration, spec.inputs, "calibration"))
-    warnings = warnings_about(samples.windows, spec.inputs, "calibration")
-    if evaluation is None:
-        return samples, samples, warnings
-    windows = check_windows(evaluation[0], spec.inputs, "evaluation")
-    labels = evaluation[1]
-    if labels is None:
-        return samples, Samples(windows), warnings
-    checked = check_labels(labels, spec.outputs, len(windows), "evaluation")
-    return samples, Samples(windows, checked), warnings
+def _asked(source: object, spec: Spec | None) -> tuple[FloatModel | None, Spec]:
+    """The spec, and the model where it had to be opened to guess one."""
+    if spec is not None:
+        return None, spec
+    model = open_source(source)
+    return model, guess_spec(model, _name_of(source))
+
+
+def _name_of(source: object) -> str:
+    """What to call a model that nobody named."""
+    return Path(source).stem if isinstance(source, (str, os.PathLike)) else type(source).__name__
+
+
+def _check_fit(model: FloatModel, prepared: tuple[int, ...], spec: Spec) -> None:
+    if prepared != model.input_shape:
+        raise ConversionError(
+            f"the spec's preprocessing turns a window of {list(spec.inputs.shape)} into "
+            f"{list(prepared)}, but the model takes {list(model.input_shape)}"
+        )
+    labels = spec.outputs.labels
+    outputs = model.output_shape
+    if spec.outputs.task in ("classification", "multilabel") and outputs[-1:] != (len(labels),):
+        raise ConversionError(
+            f"the spec names {len(labels)} labels ({', '.join(labels)}), but the model's output is "
+            f"{list(outputs)}"
+        )
 
 
 def _created(created: str | None, source: object) -> str:

@@ -152,18 +152,49 @@ def quantise(
     return flatbuffer
 
 
-def _configure(tf: Any, converter: Any, scheme: Scheme, io: str, calibration: Floats) -> None:
-    def representative() -> Iterator[list[Floats]]:
-        for window in calibration:
-            yield [window[np.newaxis]]
+def quantise_int16(calibrated: bytes, io: str, calibration: Floats) -> bytes:
+    """Turn a calibrated model into int16 activations and int8 weights, as the converter would.
 
+    The converter runs the calibration data twice for this scheme and needs only the
+    second run, which finds its ranges anew; the file is the same.
+
+    Args:
+        calibrated: from `calibrate`.
+        io: "float" or "int8", for float or int16 input and output.
+        calibration: float32 (n, *model input), preprocessed.
+
+    Raises:
+        ConversionError: the quantiser refuses the model.
+    """
+    tf = tensorflow()
+    from tensorflow.lite.python import convert as passes
+    from tensorflow.lite.python.optimize.calibrator import Calibrator
+
+    kind = tf.int16 if io == "int8" else tf.float32
+    with quiet_converter():
+        try:
+            quantised = Calibrator(calibrated).calibrate_and_quantize(
+                lambda: _one_by_one(calibration), kind, kind, False, tf.int16, tf.int64
+            )
+            flatbuffer = bytes(passes.deduplicate_readonly_buffers(quantised))
+        except Exception as exc:
+            raise _translated(exc, SCHEMES["int16x8"]) from exc
+    return flatbuffer
+
+
+def _one_by_one(calibration: Floats) -> Iterator[list[Floats]]:
+    for window in calibration:
+        yield [window[np.newaxis]]
+
+
+def _configure(tf: Any, converter: Any, scheme: Scheme, io: str, calibration: Floats) -> None:
     converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, name) for name in scheme.op_sets]
     if scheme.optimise:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if scheme.weight_type:
         converter.target_spec.supported_types = [getattr(tf, scheme.weight_type)]
     if scheme.calibrated:
-        converter.representative_dataset = representative
+        converter.representative_dataset = lambda: _one_by_one(calibration)
     if scheme.activation_dtype and io == "int8":
         kind = getattr(tf, scheme.activation_dtype)
         converter.inference_input_type = kind

@@ -1,14 +1,15 @@
 """What a conversion hands back: every scheme that was tried, and the bundle that was made."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edgeml.bundle import write_bundle
 from edgeml.errors import ConversionError
 from edgeml_converters.analysis import Analysis
 from edgeml_converters.judge import Verdict
+from edgeml_converters.targets.target import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Conversion:
         warnings: what to know before trusting it.
         seconds: that all of it took.
         analysis: what a report draws.
+        estimates: what each file costs on the target, by scheme; empty without a target.
     """
 
     chosen: Candidate
@@ -74,6 +76,12 @@ class Conversion:
     warnings: tuple[str, ...]
     seconds: float
     analysis: Analysis
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+
+    @property
+    def chosen_estimate(self) -> Estimate | None:
+        """What the chosen file costs on the target; None without a target."""
+        return self.estimates.get(self.chosen.scheme)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the bundle, whole or not at all.
@@ -92,6 +100,7 @@ class Conversion:
             "bundle": None if path is None else os.fspath(path),
             "bundle_bytes": len(self.bundle),
             "warnings": list(self.warnings),
+            "estimates": {scheme: asdict(said) for scheme, said in self.estimates.items()},
             "analysis": self.analysis.as_json(window=False),
             "seconds": round(self.seconds, 3),
         }
@@ -104,3 +113,13 @@ class NoneFitsError(ConversionError):
         super().__init__(message)
         self.candidates = tuple(candidates)
         self.metric = metric
+
+    def as_json(self, seconds: float) -> dict[str, Any]:
+        """What `edgeml convert --json` prints where nothing was chosen."""
+        return {
+            "chosen": None,
+            "metric": self.metric,
+            "candidates": [candidate.as_json() for candidate in self.candidates],
+            "bundle": None,
+            "seconds": round(seconds, 3),
+        }

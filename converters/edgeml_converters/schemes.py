@@ -40,11 +40,6 @@ class Scheme:
     optimise: bool = True
     calibrated: bool = False
 
-    @property
-    def from_ranges(self) -> bool:
-        """Whether it starts from a calibrated float file."""
-        return self.name in ("int8", "mixed")
-
 
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType(
     {

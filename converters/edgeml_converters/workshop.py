@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgeml.errors import ConversionError
 from edgeml_converters.int4 import convert_int4
 from edgeml_converters.int8 import Int8, convert_int8
-from edgeml_converters.lite import calibrate, convert_saved_model
+from edgeml_converters.lite import calibrate, convert_saved_model, quantise_int16
 from edgeml_converters.schemes import SCHEMES, Scheme
 from edgeml_converters.slim import slim
 
@@ -109,6 +109,8 @@ class Workshop:
             return self.int8().tflite
         if scheme.name == "float32":
             return slim(self.float_file())
+        if scheme.name == "int16x8":
+            return slim(quantise_int16(self.calibrated(), self.io, self.calibration))
         if scheme.name == "int4":
             return slim(convert_int4(self.float_file()))
         return slim(convert_saved_model(self._folder, scheme, self.io, self.calibration))

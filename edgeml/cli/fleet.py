@@ -4,6 +4,7 @@ edgeml fleet ingest --broker URL --fleet NAME --store STORE  store what devices 
 edgeml fleet status --store STORE [--watch]                  every device: online, results, gaps
 edgeml fleet export --store STORE -o OUT.csv                 every result as CSV or Parquet
 edgeml fleet prune --store STORE --older-than-days N         delete what is old enough
+edgeml fleet rollout RELEASE --repo DIR --broker URL         let it in by stages, halt by itself
 edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker for devices that keep apart
 
 STORE is a file (SQLite) or postgresql://[USER@]HOST[:PORT]/DATABASE.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from edgeml.cli import fleet_rollout
 from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import print_json
 from edgeml.errors import ConfigError
@@ -78,7 +80,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     prune.add_argument(
         "--older-than-days", type=float, required=True, metavar="N", help="received before that"
     )
-    for command in (ingest, status, export, acl, prune):
+    rollout = commands.add_parser("rollout", help="let a release in by stages, halt by itself")
+    fleet_rollout.configure(rollout)
+    for command in (ingest, status, export, acl, prune, rollout):
         command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -90,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         "export": _export,
         "mosquitto-acl": _mosquitto_acl,
         "prune": _prune,
+        "rollout": fleet_rollout.run,
     }
     return commands[args.command](args)
 

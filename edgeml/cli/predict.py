@@ -3,8 +3,9 @@
 A CSV has a header; `time_s` and `label` are special, the other columns are the
 model's channels, in any order. It is cut into windows by the manifest's length
 and stride. An NPY or NPZ holds windows (n, …) or recordings (n, samples,
-channels), in the sensor's units; of an NPZ the array `windows`, else
-`recordings`, else `samples`, else the only one is read.
+channels), in the sensor's units; of an NPZ the array `windows` or `x`, else
+`recordings`, `samples` or `codes`, else the only one is read. A WAV, and a
+folder of WAVs or of images, are read too.
 
 Without -o the results go to stdout as CSV. With --json stdout holds one JSON
 object that sums up, and -o is needed.
@@ -22,7 +23,7 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeml.cli.output import Progress, print_json
-from edgeml.errors import ConfigError, EdgeMLError, InputError
+from edgeml.errors import ConfigError, EdgeMLError
 
 if TYPE_CHECKING:
     from edgeml.result import Result
@@ -35,7 +36,9 @@ BATCH = 1024
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's options."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle or a plain .tflite")
-    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="a .csv, .npy or .npz file")
+    parser.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="a .csv, .npy, .npz or .wav file, or a folder"
+    )
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="a .csv or .jsonl file (default: stdout)"
     )
@@ -86,7 +89,7 @@ def _predict_file(model: "Model", path: Path) -> "Iterator[Result]":
     if path.suffix.lower() == ".csv":
         yield from _predict_recording(model, path)
     else:
-        yield from _predict_arrays(model, path)
+        yield from _predict_windows(model, path)
 
 
 def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
@@ -103,64 +106,13 @@ def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
             yield model.predict(window.data, window.start_s, window.end_s, window.new)
 
 
-def _predict_arrays(model: "Model", path: Path) -> "Iterator[Result]":
-    import numpy as np
+def _predict_windows(model: "Model", path: Path) -> "Iterator[Result]":
+    """Windows that are each complete in themselves."""
+    from edgeml.sensors.windowfile import read_windows
 
-    array = _read_array(path)
-    shape = model.manifest.inputs.shape
-    if array.shape == shape:
-        array = array[np.newaxis]
-    if array.shape[1:] != shape:
-        array = _cut(array, model, path)
-    for start in range(0, len(array), BATCH):
-        yield from model.predict_batch(array[start : start + BATCH])
-
-
-def _cut(array: Any, model: "Model", path: Path) -> Any:
-    """Windows of recordings (n, samples, channels), or of one (samples, channels)."""
-    import numpy as np
-
-    inputs = model.manifest.inputs
-    recordings = array[np.newaxis] if array.ndim == len(inputs.shape) else array
-    fits = recordings.ndim == len(inputs.shape) + 1 and recordings.shape[2:] == inputs.shape[1:]
-    if not fits or recordings.shape[1] < inputs.window:
-        raise InputError(
-            f"{path}: an array {list(array.shape)}; {model.ref.name} takes windows "
-            f"[n, {', '.join(map(str, inputs.shape))}] or recordings longer than a window"
-        )
-    last = recordings.shape[1] - inputs.window
-    windows = [
-        recording[start : start + inputs.window]
-        for recording in recordings
-        for start in range(0, last + 1, inputs.stride)
-    ]
-    return np.stack(windows)
-
-
-def _read_array(path: Path) -> Any:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            names = [name for name in ("windows", "recordings", "samples") if name in loaded.files]
-            names = names or (loaded.files if len(loaded.files) == 1 else [])
-            if not names:
-                raise InputError(
-                    f"{path}: holds {', '.join(loaded.files)}; which of them is it? "
-                    "Name the array 'windows'"
-                )
-            return loaded[names[0]]
-    except OSError as exc:
-        raise InputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
-    except (ValueError, EOFError, zipfile.BadZipFile) as exc:
-        if isinstance(exc, InputError):
-            raise
-        raise InputError(f"{path}: neither CSV nor a numpy file of numbers ({exc})") from exc
+    windows = read_windows(path, model.manifest.inputs).windows
+    for start in range(0, len(windows), BATCH):
+        yield from model.predict_batch(windows[start : start + BATCH])
 
 
 @contextlib.contextmanager

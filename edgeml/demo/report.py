@@ -6,34 +6,10 @@ that everything arrived, when the broker was dead, and what the queue did then.
 
 from collections.abc import Sequence
 from html import escape
-from typing import Final
 
 from edgeml.demo.outcome import Outcome, TimelinePoint
+from edgeml.demo.page import confusion_table, document
 from edgeml.demo.svg import Frame, band, between, dot, line, notes
-
-_STYLE: Final = """
-:root { --ink:#1d2733; --quiet:#65717e; --line:#dfe4ea; --ground:#f6f7f9; --card:#fff;
-  --good:#12805c; --bad:#c0392b; --blue:#2264c7; --amber:#d9822b; }
-@media (prefers-color-scheme: dark) { :root { --ink:#e8edf2; --quiet:#97a3b0; --line:#2c3642;
-  --ground:#12171d; --card:#1a2129; --good:#3ecf99; --bad:#ff7a6b; --blue:#6ba6ff;
-  --amber:#f0a85c; } }
-* { box-sizing:border-box } body { margin:0; background:var(--ground); color:var(--ink);
-  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif }
-main { max-width:980px; margin:0 auto; padding:32px 20px 60px }
-h1 { font-size:26px; margin:0 0 4px } h2 { font-size:17px; margin:0 0 12px }
-p.lead { font-size:18px; margin:0 0 24px } .quiet { color:var(--quiet) }
-.good { color:var(--good) } .bad { color:var(--bad) }
-.row { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)) }
-.card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:16px;
-  margin-bottom:14px; overflow-x:auto }
-.card b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
-table { border-collapse:collapse; font-variant-numeric:tabular-nums } td,th { padding:5px 7px;
-  text-align:right; font-weight:400 } th { color:var(--quiet) } td.name,th.name { text-align:left }
-td.cell { padding:5px 4px; text-align:center; border:2px solid var(--card); border-radius:6px }
-svg { width:100%; height:auto; display:block } svg text { fill:var(--quiet); font-size:11px }
-.two { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(360px,1fr)) }
-.key { display:inline-block; width:11px; height:11px; border-radius:3px; margin:0 5px 0 12px }
-"""
 
 
 def render(outcome: Outcome) -> str:
@@ -43,13 +19,9 @@ def render(outcome: Outcome) -> str:
         HTML with its style and drawings inside; it loads nothing.
     """
     title = f"edgeml demo: {outcome.model} v{outcome.version}"
-    return "\n".join(
+    return document(
+        title,
         [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body><main>",
-            f"<h1>{escape(title)}</h1>",
             _lead(outcome),
             _cards(outcome),
             _timeline(outcome),
@@ -58,8 +30,7 @@ def render(outcome: Outcome) -> str:
             _latency(outcome),
             "</div>",
             _provenance(outcome),
-            "</main></body></html>",
-        ]
+        ],
     )
 
 
@@ -143,26 +114,11 @@ def _offline_marks(frame: Frame, points: Sequence[TimelinePoint]) -> list[str]:
 
 
 def _confusion(outcome: Outcome) -> str:
-    counts = outcome.tally.confusion
-    labels = outcome.labels
-    most = max(counts.values(), default=1)
-    head = "".join(f"<th>{escape(label)}</th>" for label in labels)
-    rows = []
-    for true in labels:
-        cells = []
-        for said in labels:
-            count = counts.get((true, said), 0)
-            colour = "--good" if true == said else "--bad"
-            share = round(18 + 62 * count / most) if count else 0
-            cells.append(
-                f'<td class="cell" style="background:color-mix(in srgb,var({colour}) {share}%,'
-                f'transparent)">{count}</td>'
-            )
-        rows.append(f'<tr><td class="name">{escape(true)}</td>{"".join(cells)}</tr>')
+    counts, labels = outcome.tally.confusion, outcome.labels
+    rows = [[counts.get((true, said), 0) for said in labels] for true in labels]
     return (
-        '<div class="card"><h2>Confusion matrix, as delivered</h2><table>'
-        f'<tr><th class="name">recorded ↓ said →</th>{head}</tr>{"".join(rows)}</table>'
-        f"{_accuracy(outcome)}</div>"
+        '<div class="card"><h2>Confusion matrix, as delivered</h2>'
+        f"{confusion_table(labels, rows)}{_accuracy(outcome)}</div>"
     )
 
 

@@ -118,6 +118,9 @@ def access_list(plan: BrokerPlan) -> str:
         f"topic write {root}tuf/+",
         f"topic write {root}c/+",
         f"topic read {root}want/+",
+        "# Whoever leads a rollout publishes rules and hears how devices fare.",
+        f"topic read {root}d/+/{topics.STATE}",
+        f"topic read {root}d/+/{topics.EVENTS}",
     ]
     return "\n".join(lines) + "\n"
 

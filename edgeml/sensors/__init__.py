@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edgeml.sensors.duty import DutyLimits as DutyLimits
     from edgeml.sensors.duty import DutyReading as DutyReading
     from edgeml.sensors.duty import next_duty as next_duty
+    from edgeml.sensors.dutycontrol import DutyHealth as DutyHealth
     from edgeml.sensors.iio_buffered import IioBuffered as IioBuffered
     from edgeml.sensors.iio_polled import IioPolled as IioPolled
     from edgeml.sensors.limits import Limits as Limits
@@ -46,6 +47,7 @@ _HOMES = {
     "Camera": "camera",
     "Driver": "driver",
     "Duty": "duty",
+    "DutyHealth": "dutycontrol",
     "DutyLimits": "duty",
     "DutyReading": "duty",
     "IioBuffered": "iio_buffered",
@@ -79,6 +81,7 @@ __all__ = [
     "Camera",
     "Driver",
     "Duty",
+    "DutyHealth",
     "DutyLimits",
     "DutyReading",
     "IioBuffered",

@@ -83,6 +83,8 @@ class Live(Generic[Item]):
         capacity: how much the queue holds.
         policy: what to do when it is full: `drop_oldest`, `drop_newest`, or
             `block` the source, for recordings, where nothing may be lost.
+        changed: notified whenever something arrives or ends; several queues that one
+            loop takes from share it. None for one of its own.
 
     Raises:
         ConfigError: an unknown policy, or a queue that holds nothing.
@@ -92,7 +94,12 @@ class Live(Generic[Item]):
     """It needs no queue: it is one."""
 
     def __init__(
-        self, source: Iterable[Item], *, capacity: int, policy: str = "drop_oldest"
+        self,
+        source: Iterable[Item],
+        *,
+        capacity: int,
+        policy: str = "drop_oldest",
+        changed: threading.Condition | None = None,
     ) -> None:
         if policy not in POLICIES:
             raise ConfigError(
@@ -105,7 +112,7 @@ class Live(Generic[Item]):
         self._policy = policy
         self._queue: deque[Sequence[Item]] = deque()
         self._depth = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition() if changed is None else changed
         self._thread: threading.Thread | None = None
         self._closing = self._ended = self._abandoned = False
         self._error: BaseException | None = None
@@ -155,10 +162,9 @@ class Live(Generic[Item]):
         """
         self.start()
         try:
-            while (block := self._take(idle_s)) is not None:
+            while (block := self.take(idle_s)) is not None:
                 yield block
-            if self._error is not None:
-                raise self._error
+            self.raise_error()
         finally:
             self.close()
 
@@ -231,7 +237,21 @@ class Live(Generic[Item]):
                 self._ended = True
                 self._changed.notify_all()
 
-    def _take(self, idle_s: float | None) -> Sequence[Item] | None:
+    def raise_error(self) -> None:
+        """Raise what ended the source, if anything did.
+
+        Raises:
+            SensorError: and whatever else the source raised.
+        """
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait: something is there, or the source has ended."""
+        return bool(self._queue) or self._ended
+
+    def take(self, idle_s: float | None) -> Sequence[Item] | None:
         """The next block, an empty one when none came in time; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._ended, idle_s)

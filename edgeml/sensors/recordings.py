@@ -8,7 +8,6 @@ a `scale` (channels,), as a converter counts them. It may hold `sample_rate_hz`,
 """
 
 import csv
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import SensorError, nearest
+from edgeml.sensors.arrayfile import read_arrays
 from edgeml.sensors.images import ImageFolder
 from edgeml.sensors.wav import read_wav
 
@@ -66,7 +66,7 @@ def read_recordings(
     if path.is_dir():
         images = ImageFolder(path, size=size, colour=colour)
         return Recordings((images,), IMAGES_HZ, labels=images.labels)
-    readers = {".csv": _read_csv, ".npz": _read_npz, ".npy": _read_npy, ".wav": _read_wav}
+    readers = {".csv": _read_csv, ".npz": _read_arrays, ".npy": _read_arrays, ".wav": _read_wav}
     suffix = path.suffix.lower()
     if suffix not in readers:
         raise SensorError(
@@ -104,12 +104,10 @@ def _read_wav(path: Path, _: Sequence[str] | None) -> Recordings:
     return Recordings(as_recordings(sound.values, str(path)), sound.rate_hz, channel_names=names)
 
 
-def _read_npy(path: Path, _: Sequence[str] | None) -> Recordings:
-    return Recordings(as_recordings(_load(path), str(path)))
-
-
-def _read_npz(path: Path, _: Sequence[str] | None) -> Recordings:
-    arrays = _load(path)
+def _read_arrays(path: Path, _: Sequence[str] | None) -> Recordings:
+    arrays = read_arrays(path)
+    if isinstance(arrays, np.ndarray):
+        return Recordings(as_recordings(arrays, str(path)))
     key = next((k for k in ("recordings", "samples", "codes") if k in arrays), None)
     if key is None:
         raise SensorError(f"{path}: holds {', '.join(arrays)}; it needs 'recordings' or 'samples'")
@@ -184,14 +182,6 @@ def _csv_numbers(
         return [float(row[i]) for i in picked]
     except ValueError as exc:
         raise SensorError(f"{where}: {exc}; write a missing reading as nan") from exc
-
-
-def _load(path: Path) -> Any:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (ValueError, EOFError, zipfile.BadZipFile) as exc:
-        raise SensorError(f"{path}: not an array file that can be read safely ({exc})") from exc
 
 
 def _checked_times(times: npt.NDArray[Any], samples: int, where: str) -> npt.NDArray[np.float64]:

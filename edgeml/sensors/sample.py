@@ -65,12 +65,15 @@ class Window(NamedTuple):
         new: how many of its last rows the window before did not have, more than
             it has rows where the stream was broken; filters that run on across
             windows go by it. None for a window that stands alone.
+        broken: the stream was interrupted before it, or begins with it: what is
+            remembered of earlier windows should not count for it.
     """
 
     start_s: float
     end_s: float
     data: npt.NDArray[np.float32]
     new: int | None = None
+    broken: bool = False
 
 
 @runtime_checkable

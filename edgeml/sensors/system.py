@@ -33,6 +33,22 @@ def cpu_temperature_c(root: Path = Path("/")) -> float:
     Raises:
         SensorError: the machine does not tell.
     """
+    return _number(_cpu_zone(root)) / 1000.0
+
+
+def thermometer(root: Path = Path("/")) -> Callable[[], float]:
+    """`cpu_temperature_c` that looks for the zone once: one short read a call.
+
+    Where the machine tells no temperature, each call raises SensorError.
+    """
+    try:
+        zone = _cpu_zone(root)
+    except SensorError:
+        return lambda: cpu_temperature_c(root)
+    return lambda: _number(zone) / 1000.0
+
+
+def _cpu_zone(root: Path) -> Path:
     zones = sorted((root / _THERMAL).glob("thermal_zone*"))
     if not zones:
         raise SensorError(f"{root / _THERMAL}: this machine tells no temperature")
@@ -40,7 +56,7 @@ def cpu_temperature_c(root: Path = Path("/")) -> float:
     zone = next(
         (zone for zone, kind in named.items() if any(word in kind for word in _CPU_ZONES)), zones[0]
     )
-    return _number(zone / "temp") / 1000.0
+    return zone / "temp"
 
 
 def load_per_cpu(root: Path = Path("/")) -> float:

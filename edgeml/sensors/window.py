@@ -277,6 +277,7 @@ class Windower:
             float(self._times[end - 1]),
             self._data[start:end].copy(),
             self._window + 1 if self._fresh else self._advanced,
+            self._fresh,
         )
         self._fresh = False
         self.stats.windows += 1

@@ -112,6 +112,7 @@ def cross_validate(windows: Floats, labels: Classes) -> float:
             train(windows[kept], labels[kept], spec, f"fold {k + 1} of {FOLDS}"),
             windows[kept],
             spec=spec,
+            scheme="int8",
             evaluation=(windows[held], labels[held]),
         )
         hits += round(conversion.verdict.score * int(held.sum()))
@@ -154,7 +155,13 @@ def main() -> None:
     spec = make_spec(windows)
     model = train(windows, labels, spec, "activity")
     conversion = convert(
-        model, windows, spec=spec, evaluation=load("test"), max_drop=0.025, created=CREATED
+        model,
+        windows,
+        spec=spec,
+        scheme="int8",
+        evaluation=load("test"),
+        max_drop=0.025,
+        created=CREATED,
     )
     finish(conversion, arguments.out)
     if arguments.recordings is not None:

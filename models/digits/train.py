@@ -81,7 +81,9 @@ def validate(images: Floats, classes: Classes) -> float:
     model = train(images[kept], classes[kept], "validation")
     calibration = images[kept[:300]]
     evaluation = (images[held], classes[held])
-    return convert(model, calibration, spec=SPEC, evaluation=evaluation).verdict.score
+    return convert(
+        model, calibration, spec=SPEC, scheme="int8", evaluation=evaluation
+    ).verdict.score
 
 
 def measure(bundle: Path) -> dict[str, float]:
@@ -106,6 +108,7 @@ def main() -> None:
         train(images, classes, "digits"),
         images[:300],
         spec=SPEC,
+        scheme="int8",
         evaluation=(held_images, held_classes),
         max_drop=0.01,
         created=CREATED,

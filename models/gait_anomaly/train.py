@@ -237,6 +237,7 @@ def main() -> None:
         model,
         training,
         spec=make_spec(training, threshold),
+        scheme="int8",
         evaluation=(trial.windows, trial.labels),
         max_drop=0.02,
         created=CREATED,

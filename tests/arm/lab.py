@@ -4,16 +4,26 @@ Examples:
     python tests/arm/lab.py setup arm64 armhf
     python tests/arm/lab.py run arm64 -- -c "import platform; print(platform.machine())"
     python tests/arm/lab.py count arm64 --core pi3 -- script.py
+    python tests/arm/lab.py cost arm64 --core pi5 model.tflite other.tflite
     python tests/arm/lab.py suite armhf
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from armlab import MACHINES, LabError, count_instructions, install_wheel, machine_named, prepare
+from armlab import (
+    MACHINES,
+    LabError,
+    cost_of_inference,
+    count_instructions,
+    install_wheel,
+    machine_named,
+    prepare,
+)
 from armlab.emulate import enter
 from armlab.suite import newest_wheel, run_suite
 
@@ -46,6 +56,11 @@ def _dispatch(arguments: argparse.Namespace, guests: Sequence[str]) -> int:
         core = arguments.core or machine.default_core
         print(count_instructions(machine, core, guests))
         return 0
+    if arguments.verb == "cost":
+        core = arguments.core or machine.default_core
+        counts = {str(path): cost_of_inference(machine, core, path) for path in arguments.models}
+        print(json.dumps(counts))
+        return 0
     if not arguments.wheel:
         install_wheel(machine, newest_wheel(_CHECKOUT))
     return run_suite(machine, _CHECKOUT, bounded=arguments.bounded, extra=guests)
@@ -62,12 +77,14 @@ def _parser() -> argparse.ArgumentParser:
     setup.add_argument("machines", nargs="+", choices=tuple(MACHINES))
     run = verbs.add_parser("run", help="run python with these arguments")
     count = verbs.add_parser("count", help="print the ARM instructions that python executes")
+    cost = verbs.add_parser("cost", help="print what one inference of each model executes, as JSON")
     suite = verbs.add_parser("suite", help="the device tests and `edgeml demo`")
-    for verb in (run, count, suite):
+    for verb in (run, count, cost, suite):
         verb.add_argument("machine", choices=tuple(MACHINES))
         verb.add_argument("--wheel", type=Path, help="install this wheel of edgeml first")
-    for verb in (run, count):
+    for verb in (run, count, cost):
         verb.add_argument("--core", help="pi3, pi4 or pi5; on armhf pi2 or pi4")
+    cost.add_argument("models", nargs="+", type=Path, metavar="MODEL.tflite")
     suite.add_argument("--bounded", action="store_true", help="contract tests and demo only")
     return parser
 

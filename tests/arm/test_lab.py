@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,20 @@ def test_the_cost_of_an_inference_is_the_same_from_any_pair_of_runs(machine: Mac
 
     few, some, many = (runs(count) for count in (500, 1500, 3500))
     assert (many - some) / 2000 == pytest.approx((some - few) / 1000, rel=1e-3)
+
+
+def test_the_lab_prints_what_one_inference_of_each_model_costs(machine: Machine) -> None:
+    """`lab.py cost` is what `edgeml convert --target` asks."""
+    fixtures = CHECKOUT / "tests" / "fixtures"
+    models = [str(fixtures / f"classifier_{kind}.tflite") for kind in ("int8", "float")]
+    lab = str(CHECKOUT / "tests" / "arm" / "lab.py")
+    done = subprocess.run(
+        [sys.executable, lab, "cost", machine.name, *models],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = json.loads(done.stdout)
+    assert set(counts) == set(models)
+    assert all(1_000 < count < 5_000_000 for count in counts.values())

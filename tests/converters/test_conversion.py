@@ -1,6 +1,7 @@
 """One conversion end to end: what is in the bundle, and that it is the same every time."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ CREATED = "2026-01-02T03:04:05Z"
 
 @pytest.fixture(scope="module")
 def conversion(model: Any, data: Any, held_out: Any, spec: Spec) -> Conversion:
-    return convert(model, data[0], spec=spec, evaluation=held_out, created=CREATED)
+    return convert(model, data[0], spec=spec, evaluation=held_out, scheme="int8", created=CREATED)
 
 
 def test_the_model_in_the_bundle_is_int8_from_input_to_output(conversion: Conversion) -> None:
@@ -96,14 +97,16 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
     saved: Path, data: Any, held_out: Any, spec: Spec, spec_file: Path, tmp_path: Path
 ) -> None:
     """Through the command line there, through Python here."""
-    here = convert(saved, data[0], spec=spec, evaluation=held_out, created=CREATED).bundle
+    here = convert(
+        saved, data[0], spec=spec, evaluation=held_out, scheme="int8", created=CREATED
+    ).bundle
     np.savez(tmp_path / "train.npz", windows=data[0])
     np.savez(tmp_path / "test.npz", x=held_out[0], y=held_out[1])
     command = [
         *(sys.executable, "-c", "import sys; from edgeml.cli.main import main; sys.exit(main())"),
         *("convert", str(saved), "--calibration", str(tmp_path / "train.npz")),
         *("--evaluation", str(tmp_path / "test.npz"), "--spec", str(spec_file)),
-        *("--created", CREATED, "-o", str(tmp_path / "there.tflite"), "--json"),
+        *("--scheme", "int8", "--created", CREATED, "-o", str(tmp_path / "there.tflite"), "--json"),
     ]
     done = subprocess.run(command, check=True, timeout=300, capture_output=True, text=True)
     assert (tmp_path / "there.tflite").read_bytes() == here
@@ -120,6 +123,39 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
         "seconds",
         "reason",
     } <= set(document["candidates"][0])
+
+
+CONVERT_ALL = """
+import sys, hashlib
+import numpy as np
+from edgeml_converters import convert, read_spec
+with np.load(sys.argv[3]) as arrays:
+    x, y = arrays["x"], arrays["y"]
+for scheme in ("float16", "int8", "int16x8", "mixed", "int4"):
+    made = convert(sys.argv[1], x, labels=y, spec=read_spec(sys.argv[2]), scheme=scheme,
+                   max_drop=1.0, created="2026-01-02T03:04:05Z")
+    print(scheme, hashlib.sha256(made.bundle).hexdigest())
+"""
+
+
+def test_every_scheme_gives_the_same_bytes_whatever_seeds_the_hashes(
+    saved: Path, data: Any, spec_file: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "train.npz", x=data[0][:40], y=data[1][:40])
+    command = [sys.executable, "-c", CONVERT_ALL, str(saved), str(spec_file)]
+    runs = [
+        subprocess.Popen(
+            [*command, str(tmp_path / "train.npz")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        for seed in ("1", "4711")
+    ]
+    first, second = (run.communicate(timeout=300)[0] for run in runs)
+    assert len(first.splitlines()) == 5
+    assert first == second
 
 
 def test_every_scheme_gives_a_file_that_is_what_it_is_called(
@@ -141,7 +177,7 @@ def test_every_scheme_gives_a_file_that_is_what_it_is_called(
 def test_float_input_and_output_are_kept_where_they_are_asked_for(
     model: Any, data: Any, held_out: Any, spec: Spec
 ) -> None:
-    conversion = convert(model, data[0], spec=spec, evaluation=held_out, io="float")
+    conversion = convert(model, data[0], spec=spec, evaluation=held_out, scheme="int8", io="float")
     graph = read_graph(conversion.tflite)
     assert {tensor.dtype for tensor in (*graph.inputs, *graph.outputs)} == {"float32"}
 
@@ -149,7 +185,7 @@ def test_float_input_and_output_are_kept_where_they_are_asked_for(
 def test_without_labels_a_model_is_judged_by_its_agreement_with_the_float_one(
     model: Any, data: Any, spec: Spec
 ) -> None:
-    conversion = convert(model, data[0], spec=spec)
+    conversion = convert(model, data[0], spec=spec, scheme="int8")
     assert conversion.metric == "agreement"
     assert conversion.verdict.score_float == 1.0
     assert conversion.verdict.score > 0.97

@@ -1,8 +1,9 @@
-"""Two hundred damaged or hostile sources: each one line of error, never a crash, hang or file."""
+"""Hundreds of damaged or hostile sources: each one line of error, never a crash, hang or file."""
 
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,16 +19,18 @@ pytestmark = pytest.mark.slow
 
 SEED = 9
 
-# Opens every file it is given, and prints one JSON line for each. One process for all of them:
-# a crash ends it and the test.
+# Opens every file it is given, asks it something, and prints one JSON line for each. One process
+# for all of them: a crash ends it and the test.
 OPENER = """
 import json, sys, time
+import numpy as np
 from edgeml.errors import EdgeMLError
 from edgeml_converters.sources import open_source
 for path in sys.stdin.read().split("\\n"):
     started = time.monotonic()
     try:
-        open_source(path).predict
+        model = open_source(path)
+        model.predict(np.zeros((2, *model.input_shape), np.float32))
         said = "opened"
     except EdgeMLError as exc:
         said = f"refused: {exc}"
@@ -142,12 +145,8 @@ def outcomes(saved: Path, model: Any, tmp_path_factory: pytest.TempPathFactory) 
     for name, content in sources:
         (folder / name).write_bytes(content)
         paths.append(str(folder / name))
-    graph = (folder / "graph" / "saved_model.pb").read_bytes()
-    for i, bad in enumerate(mutants(graph, 110, rng)):
-        place = folder / f"graph{i}"
-        place.mkdir()
-        (place / "saved_model.pb").write_bytes(bad)
-        paths.append(str(place))
+    paths += [str(place) for place in damaged_graphs(folder, rng)]
+    paths.append(str(reaching_out(folder)))
     lambda_h5(folder / "lambda.h5")
     paths.append(str(folder / "lambda.h5"))
     done = subprocess.run(
@@ -166,6 +165,37 @@ def outcomes(saved: Path, model: Any, tmp_path_factory: pytest.TempPathFactory) 
     return {Path(path).name: said for path, said, _ in rows}
 
 
+def damaged_graphs(folder: Path, rng: np.random.Generator) -> Iterator[Path]:
+    """SavedModels whose graph, index of variables or variables are not what they were."""
+    whole = folder / "graph"
+    parts = {
+        "saved_model.pb": 80,
+        "variables/variables.index": 20,
+        "variables/variables.data-00000-of-00001": 20,
+    }
+    for part, count in parts.items():
+        for i, bad in enumerate(mutants((whole / part).read_bytes(), count, rng)):
+            place = folder / f"graph_{Path(part).suffix[1:6]}_{i}"
+            shutil.copytree(whole, place)
+            (place / part).write_bytes(bad)
+            yield place
+
+
+def reaching_out(folder: Path) -> Path:
+    """A SavedModel that writes a file whenever it answers."""
+    import tensorflow as tf
+
+    module = tf.Module()
+
+    def serve(x: Any) -> Any:
+        tf.io.write_file(str(folder / "owned"), "owned")
+        return 2 * x
+
+    module.serve = tf.function(serve, input_signature=[tf.TensorSpec((1, 4), tf.float32)])
+    tf.saved_model.save(module, str(folder / "reaching"), signatures={"serve": module.serve})
+    return folder / "reaching"
+
+
 def lambda_h5(path: Path) -> None:
     config = {"class_name": "Sequential", "config": {"layers": [{"class_name": "Lambda"}]}}
     with h5py.File(path, "w") as file:
@@ -177,10 +207,10 @@ def test_the_files_that_were_left_whole_open(outcomes: dict[str, str]) -> None:
     assert outcomes["whole.keras"] == "opened"
 
 
-def test_two_hundred_damaged_sources_are_refused_in_one_line_or_were_harmlessly_changed(
+def test_hundreds_of_damaged_sources_are_refused_in_one_line_or_were_harmlessly_changed(
     outcomes: dict[str, str],
 ) -> None:
-    assert len(outcomes) >= 200
+    assert len(outcomes) >= 220
     leaked = {name: said for name, said in outcomes.items() if said.startswith("LEAKED")}
     assert not leaked
     refused = [said for said in outcomes.values() if said.startswith("refused")]
@@ -195,6 +225,7 @@ def test_every_hostile_source_is_refused(outcomes: dict[str, str], tmp_path: Pat
     assert "unpack to" in outcomes["bomb.keras"]
     assert "Lambda" in outcomes["lambda.keras"]
     assert "Lambda" in outcomes["lambda.h5"]
+    assert "WriteFile" in outcomes["reaching"]
     assert "units = 1099511627776" in outcomes["huge_units.keras"]
 
 
@@ -206,8 +237,8 @@ def test_a_source_that_ends_its_process_is_an_error_of_the_caller_and_leaves_no_
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
         "if 'edgeml_converters.guard' in sys.orig_argv:\n"
-        "    import edgeml_converters.datafiles as d\n"
-        "    d.read_windows = lambda *_: os.abort()\n"
+        "    import edgeml_converters.conversion as d\n"
+        "    d.convert = lambda *_, **__: os.abort()\n"
     )
     program = f"""
 import sys
@@ -242,3 +273,27 @@ sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "trai
     assert done.returncode == 23, done.stderr
     assert "longer than 0.05 s" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["train.npy"]
+
+
+@pytest.mark.parametrize("kind", ["truncated.keras", "pickle.joblib", "graph"])
+def test_a_hostile_source_of_the_command_is_one_line_and_leaves_no_file(
+    kind: str, saved: Path, model: Any, spec_file: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / kind
+    if kind == "graph":
+        model.export(source, verbose=False)
+        (source / "saved_model.pb").write_bytes((source / "saved_model.pb").read_bytes()[:-500])
+    else:
+        exploit = pickle.dumps(Exploit(tmp_path / "owned"))
+        source.write_bytes(exploit if "pickle" in kind else saved.read_bytes()[:-500])
+    np.save(tmp_path / "train.npy", np.zeros((4, 20, 2), np.float32))
+    before = sorted(tmp_path.rglob("*"))
+    options = ["--calibration", str(tmp_path / "train.npy"), "--spec", str(spec_file)]
+    command = [sys.executable, "-m", "edgeml", "convert", str(source), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 23
+    assert done.stdout == ""
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("convert ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("edgeml: ")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -12,7 +12,7 @@ from edgeml_converters import Spec, convert
 from edgeml_converters.bundling import pipeline_of
 from edgeml_converters.granularity import fit_to_size
 from edgeml_converters.inspection import read_weights, unpack_model
-from edgeml_converters.lite import calibrate, convert_saved_model, quantise
+from edgeml_converters.lite import calibrate, convert_saved_model, quantise, quantise_int16
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.ranges import best_range, clipped
 from edgeml_converters.schemes import BY_TENSORFLOW, SCHEMES, check_applied
@@ -125,7 +125,7 @@ def test_a_size_between_two_granularities_is_met_with_the_smaller_error(
 
 def test_a_model_that_cannot_be_small_enough_is_refused(model: Any, data: Any, spec: Spec) -> None:
     with pytest.raises(ConversionError, match="more than 1000; make the model smaller"):
-        convert(model, data[0], spec=spec, max_bytes=1000)
+        convert(model, data[0], spec=spec, scheme="int8", max_bytes=1000)
 
 
 def test_a_scheme_that_changed_nothing_is_an_error_and_not_a_result(
@@ -147,6 +147,20 @@ def test_dynamic_quantisation_of_a_model_that_is_too_small_for_it_is_not_called_
     tflite = convert_saved_model(folder, SCHEMES["dynamic"], "float", prepared)
     with pytest.raises(ConversionError, match="left the weights as they were"):
         check_applied(tflite, SCHEMES["dynamic"], "float")
+
+
+@pytest.mark.parametrize("io", ["float", "int8"])
+def test_int16_from_a_calibrated_model_is_byte_for_byte_the_converter_s_own(
+    io: str, folder: Path, prepared: Any, wide: bytes
+) -> None:
+    theirs = convert_saved_model(folder, SCHEMES["int16x8"], io, prepared)
+    assert slim(quantise_int16(wide, io, prepared)) == slim(theirs)
+
+
+def test_the_calibrated_model_without_its_ranges_is_byte_for_byte_the_float_one(
+    folder: Path, prepared: Any, wide: bytes
+) -> None:
+    assert slim(wide) == slim(convert_saved_model(folder, SCHEMES["float32"], "float", prepared))
 
 
 @pytest.mark.parametrize("name", [name for name in BY_TENSORFLOW if name != "dynamic"])

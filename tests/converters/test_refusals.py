@@ -45,7 +45,7 @@ def test_windows_that_cannot_calibrate_are_refused(
 def test_too_few_windows_are_a_warning_that_says_how_many_are_wise(
     model: Any, data: Any, held_out: Any, spec: Spec
 ) -> None:
-    conversion = convert(model, data[0][:12], spec=spec, evaluation=held_out)
+    conversion = convert(model, data[0][:12], spec=spec, evaluation=held_out, scheme="int8")
     assert any("12 windows; 100 or more are wise" in line for line in conversion.warnings)
 
 
@@ -54,7 +54,7 @@ def test_a_channel_that_never_varies_is_a_warning_that_names_it(
 ) -> None:
     windows = data[0].copy()
     windows[..., 1] = 2.5
-    conversion = convert(model, windows, spec=spec, evaluation=held_out)
+    conversion = convert(model, windows, spec=spec, evaluation=held_out, scheme="int8")
     assert any("channel 'right' is always 2.5" in line for line in conversion.warnings)
 
 
@@ -75,7 +75,7 @@ def test_an_operator_that_only_tensorflow_has_is_refused_by_its_name(
         [keras.Input(spec.inputs.shape), bessel, keras.layers.Flatten(), keras.layers.Dense(3)]
     )
     with pytest.raises(ConversionError, match=r"BesselI0.*Flex"):
-        convert(network, data[0], spec=spec)
+        convert(network, data[0], spec=spec, scheme="float32")
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_a_model_that_is_no_longer_good_enough_is_refused_with_its_score(
     kernel[1:3, 1:] = np.eye(2)
     network.layers[-1].set_weights([kernel, np.zeros(3, np.float32)])
     with pytest.raises(NoneFitsError, match=r"no scheme keeps agreement within 0\.01") as caught:
-        convert(network, data[0], spec=spec, max_drop=0.01)
+        convert(network, data[0], spec=spec, scheme="int8", max_drop=0.01)
     assert caught.value.candidates[0].verdict is not None
 
 

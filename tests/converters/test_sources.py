@@ -40,7 +40,7 @@ def test_every_way_to_save_a_model_gives_the_same_answers_and_the_same_file_size
     np.testing.assert_allclose(
         opened.predict(windows), model.predict(windows, verbose=0), atol=1e-5
     )
-    conversion = convert(source, data[0], spec=spec)
+    conversion = convert(source, data[0], spec=spec, scheme="int8")
     assert conversion.verdict.agreement > 0.97
     assert len(conversion.tflite) < 5000
 
@@ -88,7 +88,7 @@ def test_a_keras_2_file_is_read_by_itself_and_the_report_says_so() -> None:
         InputSpec(names, None, 30, 1, (30, 1, 40)),
         OutputSpec("classification", labels),
     )
-    conversion = convert(MLPERF / "wakeword.h5", windows, spec=spec)
+    conversion = convert(MLPERF / "wakeword.h5", windows, spec=spec, scheme="int8")
     assert any("Keras 2" in line for line in conversion.warnings)
     assert len(conversion.tflite) <= 74_520
     assert conversion.verdict.agreement > 0.95

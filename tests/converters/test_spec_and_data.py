@@ -8,8 +8,8 @@ import pytest
 
 from edgeml.errors import ConfigError, InputError
 from edgeml.manifest import InputSpec, channels
+from edgeml.sensors.windowfile import read_labels, read_windows
 from edgeml_converters import read_spec
-from edgeml_converters.datafiles import read_labels, read_windows
 from edgeml_converters.samples import Samples, standardize_step
 
 INPUTS = InputSpec(channels(("x", "y"), "g"), 50.0, 4, 2, (4, 2))
@@ -126,15 +126,15 @@ def _pickled() -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.npz", b"no zip at all", "cannot be read"),
-        ("a.npz", b"", "cannot be read"),
-        ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read"),
-        ("a.npz", _pickled(), "cannot be read"),
-        ("a.npy", _boastful(), "cannot be read"),
-        ("a.csv", b"x,y\n1,two\n", "cannot be read"),
+        ("a.npz", b"no zip at all", "not an array file"),
+        ("a.npz", b"", "not an array file"),
+        ("a.npy", b"\x93NUMPY\x01\x00", "not an array file"),
+        ("a.npz", _pickled(), "not an array file"),
+        ("a.npy", _boastful(), "not an array file"),
+        ("a.csv", b"x,y\n1,two\n", "a.csv:2: could not convert"),
         ("a.csv", b"x,y\n1,2\n", "1 rows, fewer than one window of 4"),
         ("a.npzz", b"", "did you mean '.npz'"),
-        ("a.wav", b"", "none of"),
+        ("a.wav", b"", "no WAV file"),
     ],
 )
 def test_a_damaged_or_hostile_data_file_is_one_line_of_error(
@@ -150,7 +150,7 @@ def test_a_damaged_or_hostile_data_file_is_one_line_of_error(
 def test_a_zip_bomb_is_refused_by_its_own_table_before_it_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edgeml_converters.datafiles.MAX_DATA_BYTES", 1 << 20)
+    monkeypatch.setattr("edgeml.sensors.arrayfile.MAX_BYTES", 1 << 20)
     (tmp_path / "bomb.npz").write_bytes(_bomb())
     with pytest.raises(InputError, match="bytes once unpacked"):
         read_windows(tmp_path / "bomb.npz", INPUTS)

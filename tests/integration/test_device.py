@@ -223,9 +223,8 @@ def test_a_live_source_has_a_thread_of_its_own_that_ends_with_the_run(bundle: Pa
         results = list(itertools.islice(device.run(Wave()), 3))
         health = device.health()
     assert [r.end_s - r.start_s for r in results] == pytest.approx([9.9] * 3)
-    assert health.source is not None
-    assert health.source.delivered >= 200
-    assert health.source.dropped == 0
+    assert health.sources[""].delivered >= 200
+    assert health.sources[""].dropped == 0
     assert threading.active_count() == before
 
 

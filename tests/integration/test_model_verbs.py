@@ -237,9 +237,9 @@ def test_predict_runs_over_many_files(
     ("content", "name", "status", "message"),
     [
         (None, "missing.npy", 13, "cannot be read"),
-        (b"not an array", "bad.npy", 13, "neither CSV nor a numpy file"),
+        (b"not an array", "bad.npy", 13, "not an array file"),
         (b"x,y\n1,2\n", "bad.csv", 17, "bad.csv: no column"),
-        (b"", "empty.npz", 13, "numpy file"),
+        (b"", "empty.npz", 13, "not an array file"),
     ],
 )
 def test_predict_names_an_input_that_it_cannot_use(

@@ -7,6 +7,7 @@ import numpy as np
 
 from edgeml.errors import ConversionError
 from edgeml_converters.lite import quiet_converter, tensorflow
+from edgeml_converters.sources import graph_file
 from edgeml_converters.sources.float_model import (
     FloatModel,
     Floats,
@@ -28,6 +29,7 @@ def load(folder: Path) -> FloatModel:
     tf = tensorflow()
     if not (folder / "saved_model.pb").is_file():
         raise ConversionError(f"{folder}: a folder without a saved_model.pb is no SavedModel")
+    graph_file.check(folder / "saved_model.pb")
     with quiet_converter():
         try:
             loaded = tf.saved_model.load(str(folder))

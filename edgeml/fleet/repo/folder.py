@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Final
 from edgeml.errors import UpdateError
 from edgeml.releases.names import checked_digest
 
+_LOCK_S: Final = 1.0
 _GITIGNORE: Final = "keys/\npublished/\n.lock\n"
 
 
@@ -88,13 +90,22 @@ class Folder:
         if not self.settings.exists():
             raise UpdateError(f"{self.root}: no repository in it; make one: edgeml repo init")
         with (self.root / ".lock").open("a") as lock:
+            self._take(lock.fileno())
+            yield
+
+    def _take(self, lock: int) -> None:
+        give_up_s = time.monotonic() + _LOCK_S
+        while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                if time.monotonic() < give_up_s:
+                    time.sleep(0.05)
+                    continue
                 raise UpdateError(
                     f"{self.root}: another edgeml command works on it; try again when it is done"
                 ) from None
-            yield
+            return
 
 
 def read_file(path: Path) -> bytes:

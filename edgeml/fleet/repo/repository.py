@@ -147,6 +147,9 @@ class Repository:
                     f"{before.release} is rolled out in {group}, and no device goes back to an "
                     f"older version by a rule; to take it back: edgeml repo revoke {before.release}"
                 )
+            if before is not None and (before.release, before.upto) == (release, upto):
+                # Said again: nobody new is let in, so the spread goes on where it is.
+                rule = replace(rule, issued_s=before.issued_s)
             contents.put_rule(ledger, rule, expires_s if renew else 0)
             self._seal(ledger, [ROLLOUT])
             return rule

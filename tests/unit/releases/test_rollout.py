@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,11 @@ RULE = Rule("activity-2", "default", BUCKETS, NOW_S, NOW_S + 86_400)
 DEVICES = [f"pump-{i}" for i in range(2000)]
 
 
-def _reason(rule: Rule, **changes: object) -> str:
-    arguments: dict[str, object] = {
+def _reason(rule: Rule, **changes: Any) -> str:
+    arguments: dict[str, Any] = {
         "device": "pump-7", "group": "default", "now_s": NOW_S + 1, "local_hour": 12.0,
     }  # fmt: skip
-    decision = decide(rule, **{**arguments, **changes})  # type: ignore[arg-type]
+    decision = decide(rule, **{**arguments, **changes})
     return decision.reason.split(":")[0] if isinstance(decision, (Ignore, Wait)) else "install"
 
 

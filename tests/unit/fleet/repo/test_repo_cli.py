@@ -1,12 +1,17 @@
 """What a publisher types, reads and gets told."""
 
+import argparse
 import json
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgeml.cli import fleet
+from edgeml.cli import repo as repo_verb
 from edgeml.cli.main import main
 from edgeml.cli.repo import hours, seconds
 from edgeml.errors import ConfigError, TrustError, UpdateError
@@ -135,6 +140,19 @@ def test_a_key_that_is_kept_apart_is_asked_for_and_found(
 )
 def test_times_have_units(text: str, value: int) -> None:
     assert seconds(text) == value
+
+
+def test_every_command_on_the_page_about_updates_can_be_read() -> None:
+    page = (Path(__file__).resolve().parents[4] / "docs" / "updates.md").read_text()
+    commands = re.findall(
+        r"edgeml (repo|fleet rollout) ([^`&\n]+)", page.replace(" ROLE`", " root`")
+    )
+    assert len(commands) > 15
+    for verb, rest in commands:
+        module = fleet if verb.startswith("fleet") else repo_verb
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        module.configure(parser)
+        parser.parse_args([*verb.split()[1:], *shlex.split(rest)])
 
 
 def test_hours_are_two() -> None:

@@ -4,6 +4,7 @@ import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tuf.api.exceptions import DownloadHTTPError, ExpiredMetadataError
@@ -362,11 +363,11 @@ def test_a_command_that_is_killed_anywhere_changes_nothing_or_all(
     left = [0]
     write = folder.write_file
 
-    def dying(*args: object, **kwargs: object) -> None:
+    def dying(*args: Any, **kwargs: Any) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        write(*args, **kwargs)  # type: ignore[arg-type]
+        write(*args, **kwargs)
 
     for where in (module, ledger):
         monkeypatch.setattr(where, "write_file", dying)

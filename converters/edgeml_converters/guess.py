@@ -1,0 +1,125 @@
+"""A spec for a model that came without one: what its own shapes and answers say, and no more.
+
+What cannot be known stays neutral: channels are numbered, nothing is
+preprocessed, a model whose answers are no distribution is a regression.
+`edgeml convert --init` writes the guess down for a person to correct, and that
+file means exactly what the guess means.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml.manifest import InputSpec, OutputSpec, channels
+from edgeml_converters.sources import FloatModel
+from edgeml_converters.spec import Spec
+
+PROBES: Final = 16
+SEED: Final = 20240601
+_A_LINE: Final = 4
+_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+def guess_spec(model: FloatModel, name: str) -> Spec:
+    """What a model says of itself.
+
+    Args:
+        model: opened.
+        name: where it came from; what a name cannot hold becomes '_'.
+    """
+    shape = model.input_shape
+    inputs = InputSpec(
+        channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape
+    )
+    classes = _classes(model)
+    outputs = OutputSpec("regression")
+    if classes:
+        outputs = OutputSpec("classification", tuple(f"class{i}" for i in range(classes)))
+    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, inputs, outputs)
+
+
+def with_label_names(spec: Spec, labels: npt.NDArray[np.generic] | None) -> tuple[Spec, str | None]:
+    """The guess with the names that the data use, where they are as many as the classes.
+
+    Returns:
+        The spec, and a warning where names were taken: their order is a guess.
+    """
+    if spec.outputs.task != "classification" or labels is None or labels.dtype.kind != "U":
+        return spec, None
+    names = tuple(sorted({str(label) for label in labels}))
+    if len(names) != len(spec.outputs.labels):
+        return spec, None
+    warning = (
+        f"no spec: the labels {', '.join(names)} are taken in the order of the alphabet; was the "
+        "model trained so?"
+    )
+    return replace(spec, outputs=OutputSpec("classification", names)), warning
+
+
+def _classes(model: FloatModel) -> int:
+    """How many classes the answers are a distribution over; 0 where they are none."""
+    if len(model.output_shape) != 1 or model.output_shape[0] < 2:
+        return 0
+    probes = np.random.default_rng(SEED).normal(size=(PROBES, *model.input_shape))
+    rows = model.predict(probes.astype(np.float32)).reshape(PROBES, -1)
+    sums_to_one = np.allclose(rows.sum(axis=1), 1.0, atol=1e-3)
+    return int(rows.shape[1]) if sums_to_one and bool((rows >= -1e-6).all()) else 0
+
+
+def spec_text(spec: Spec, framework: str) -> str:
+    """A commented spec.toml that reads as this guess.
+
+    Args:
+        spec: from `guess_spec`.
+        framework: that the model is of, for the heading.
+    """
+    inputs, outputs = spec.inputs, spec.outputs
+    series = len(inputs.shape) == 2
+    axes = "samples, channels" if series else "axis 0 first, channels last"
+    task = [f'task = "{outputs.task}"        # or multilabel, anomaly, detection, embedding, …']
+    if outputs.labels:
+        task.append(f"labels = {json.dumps(list(outputs.labels))}   # in the model's order")
+    else:
+        task.append(
+            '# labels = ["normal", "worn"]     # for a classification, in the model\'s order'
+        )
+    task.append("# threshold = 0.5                 # of an anomaly's score, or of a label's")
+    return f"""\
+# What a model ({framework}) does not say of itself. `edgeml convert --spec` reads it;
+# as it stands it works, with channels and labels that only have numbers.
+name = "{spec.name}"                   # becomes part of MQTT topics
+version = {spec.version}                         # a later release has a greater one
+description = ""
+
+[input]
+shape = {list(inputs.shape)}             # of a raw window: {axes}
+stride = {inputs.stride}                       # samples from one window to the next
+# sample_rate_hz = 50.0             # where time matters
+channels = [                        # what each is, and its unit
+{_channel_lines([channel.name for channel in inputs.channels])}
+]
+
+# What training did to a raw window, in order; docs/preprocess.md has every step.
+# [[preprocess]]
+# step = "standardize"
+# mean = [0.0]
+# std = [1.0]
+
+[output]
+{chr(10).join(task)}
+
+# [budgets]                         # what the self-test on the device holds the model to
+# p95_ms = 20.0
+# peak_rss_mb = 200.0
+"""
+
+
+def _channel_lines(names: Sequence[str]) -> str:
+    cells = [f'{{ name = "{name}", unit = "" }},' for name in names]
+    rows = [cells[i : i + _A_LINE] for i in range(0, len(cells), _A_LINE)]
+    return "\n".join("    " + " ".join(row) for row in rows)

@@ -1,0 +1,72 @@
+"""The data of one conversion: read, checked, and what is poor about them put into words."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeml_converters.datafiles import Data, gather
+from edgeml_converters.guess import with_label_names
+from edgeml_converters.samples import Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.spec import Spec
+
+Pair = tuple[Data, npt.ArrayLike | None]
+"""Windows and their labels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """What a conversion works on.
+
+    Attributes:
+        spec: as given, or guessed.
+        samples: what ranges are measured on.
+        judged: what is judged on, with labels where they are known.
+        warnings: what is poor about them.
+    """
+
+    spec: Spec
+    samples: Samples
+    judged: Samples
+    warnings: tuple[str, ...]
+
+
+def gather_material(
+    calibration: Data,
+    evaluation: Data | None,
+    labels: npt.ArrayLike | None,
+    spec: Spec,
+    *,
+    guessed: bool,
+) -> Material:
+    """Read and check the data.
+
+    Args:
+        calibration: raw windows to measure ranges on.
+        evaluation: raw windows to judge on, or (windows, labels); None is `calibration`.
+        labels: of what is judged on, where the data do not hold them.
+        spec: what one window looks like.
+        guessed: whether nobody wrote the spec, so that names of labels come from the data.
+
+    Raises:
+        InputError: they cannot be read, or do not fit the spec.
+    """
+    given = gather(calibration, spec.inputs, "calibration")
+    windows = check_windows(given.windows, spec.inputs, "calibration")
+    warnings = list(warnings_about(windows, spec.inputs, "calibration"))
+    if evaluation is None:
+        what, judged, said = "calibration", windows, given.labels
+    else:
+        what = "evaluation"
+        pair = isinstance(evaluation, tuple) and len(evaluation) == 2
+        data, beside = cast("Pair", evaluation) if pair else (evaluation, None)
+        found = gather(data, spec.inputs, what)
+        judged = check_windows(found.windows, spec.inputs, what)
+        said = found.labels if beside is None else np.asarray(beside)
+    truth = said if labels is None else np.asarray(labels)
+    if guessed:
+        spec, warning = with_label_names(spec, truth)
+        warnings += [] if warning is None else [warning]
+    checked = None if truth is None else check_labels(truth, spec.outputs, len(judged), what)
+    return Material(spec, Samples(windows), Samples(judged, checked), tuple(warnings))

@@ -1,0 +1,126 @@
+"""What devices say about a release: read from their retained states and from their events.
+
+A device that refuses or undoes a release says so in its retained state (`bad`)
+for as long as it remembers it, so whoever starts listening later sees the same.
+Events add what only happens once: alarms of a device that runs the release.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from edgeml.errors import ProtocolError
+from edgeml.fleet.staging import Outcome
+from edgeml.jsonread import Fields
+from edgeml.releases.rollout import Rule, bucket_of
+from edgeml.sync import topics
+from edgeml.sync.batches import EventRow, parse_events
+from edgeml.sync.messages import State
+from edgeml.sync.wire import load
+
+ALARMS: Final = frozenset({"rollback", "drift", "latency", "confidence", "crash"})
+"""Kinds of events that speak against the model which a device runs."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """What one device said last of updates."""
+
+    epoch: tuple[int, int]
+    outbox: str
+    online: bool
+    group: str | None = None
+    installed: str | None = None
+    bad: tuple[str, ...] = ()
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Reports:
+    """Everything heard so far, of every device.
+
+    Attributes:
+        release: the release that is rolled out.
+        devices: the last standing of each.
+        alarms: for each device that raised one while it ran the release, which.
+    """
+
+    release: str
+    devices: dict[str, Standing] = field(default_factory=dict)
+    alarms: dict[str, str] = field(default_factory=dict)
+
+    def hear(self, topic: str, payload: bytes, since_s: float) -> None:
+        """Take in a message of a device; one that cannot be read is passed over.
+
+        Args:
+            topic: where it came.
+            payload: what it says.
+            since_s: unix time since when an alarm that names no release may be about this one.
+
+        Raises:
+            ProtocolError: it is not a message of this version.
+        """
+        address = topics.parse(topic)
+        if address.channel == topics.STATE and payload:
+            self._hear_state(address.device, payload)
+        elif address.channel == topics.EVENTS and payload:
+            for row in parse_events(payload).events:
+                self._hear_event(address.device, row, since_s)
+
+    def outcomes(self, rule: Rule) -> dict[str, Outcome]:
+        """What became of the release on each device that the rule lets in.
+
+        A device that is offline and has said nothing of it is left out: it can neither
+        confirm nor deny, and must not hold up the others for ever.
+        """
+        found = {}
+        for device, standing in self.devices.items():
+            outcome = self._outcome(device, standing)
+            meant = standing.group == rule.group and bucket_of(rule.release, device) < rule.upto
+            if outcome is not Outcome.PENDING or (meant and standing.online):
+                found[device] = outcome
+        return found
+
+    def failures(self) -> dict[str, str]:
+        """Why it failed, by device."""
+        return {
+            device: self.alarms.get(device) or standing.reason or "refused"
+            for device, standing in self.devices.items()
+            if self._outcome(device, standing) is Outcome.FAILED
+        }
+
+    def _outcome(self, device: str, standing: Standing) -> Outcome:
+        if self.release in standing.bad or device in self.alarms:
+            return Outcome.FAILED
+        return Outcome.GOOD if standing.installed == self.release else Outcome.PENDING
+
+    def _hear_state(self, device: str, payload: bytes) -> None:
+        state = State.parse(payload)
+        if state.device != device:
+            raise ProtocolError(f"a state of {state.device!r} on the topic of {device!r}")
+        before = self.devices.get(device)
+        if before is not None and before.outbox == state.outbox and before.epoch > state.epoch:
+            return
+        standing = Standing(state.epoch, state.outbox, state.online)
+        fields = Fields(load(payload), "state", ProtocolError, ignore_unknown=True)
+        update = fields.optional_child("update")
+        if update is not None:
+            standing.group = update.optional_text("group")
+            standing.installed = update.optional_text("installed")
+            standing.bad = update.texts("bad")
+            standing.reason = update.optional_text("reason") or ""
+        elif before is not None and not state.online:
+            # A will is written before the fact: it says nothing of updates.
+            standing.group, standing.installed = before.group, before.installed
+            standing.bad, standing.reason = before.bad, before.reason
+        self.devices[device] = standing
+
+    def _hear_event(self, device: str, row: EventRow, since_s: float) -> None:
+        if row.kind not in ALARMS:
+            return
+        release = row.fields.get("release")
+        if release == self.release:
+            self.alarms[device] = f"{row.kind}: {row.fields.get('reason', '')}"
+        elif release is None and row.time_s >= since_s:
+            standing = self.devices.get(device)
+            if standing is not None and standing.installed == self.release:
+                self.alarms[device] = row.kind

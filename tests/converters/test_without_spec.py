@@ -1,0 +1,163 @@
+"""A model with nothing written about it: what is guessed, and data in any form."""
+
+import json
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeml import Bundle
+from edgeml.cli.main import main
+from edgeml.errors import ConfigError, InputError
+from edgeml_converters import Spec, convert, read_spec
+from edgeml_converters.bundling import pipeline_of
+from edgeml_converters.guess import guess_spec, spec_text
+from edgeml_converters.sources import open_source
+
+
+@pytest.fixture(scope="module")
+def prepared(data: Any, spec: Spec) -> Any:
+    """What the network was trained on: without a spec nothing else prepares its input."""
+    return pipeline_of(spec).batch(data[0])
+
+
+def test_a_distribution_is_taken_for_classes_and_anything_else_for_a_regression(
+    model: Any, keras: Any
+) -> None:
+    guessed = guess_spec(open_source(model), "my waves.v2")
+    assert guessed.name == "my_waves_v2"
+    assert guessed.inputs.shape == (20, 2)
+    assert guessed.outputs.labels == ("class0", "class1", "class2")
+    plain = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
+    assert guess_spec(open_source(plain), "plain").outputs.task == "regression"
+
+
+@pytest.mark.parametrize("shape", [(5,), (20, 2), (8, 8, 3)])
+def test_the_spec_that_init_writes_reads_as_the_guess(
+    shape: tuple[int, ...], keras: Any, tmp_path: Path
+) -> None:
+    layers = [keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
+    opened = open_source(keras.Sequential([keras.Input(shape), *layers]))
+    guessed = guess_spec(opened, "thing")
+    (tmp_path / "spec.toml").write_text(spec_text(guessed, opened.framework))
+    assert read_spec(tmp_path / "spec.toml") == guessed
+
+
+def test_init_writes_a_spec_with_which_a_conversion_works_unchanged(
+    saved: Path, prepared: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec_file, out = tmp_path / "spec.toml", tmp_path / "out.tflite"
+    assert main(["convert", "--init", str(saved), "-o", str(spec_file)]) == 0
+    assert "fill it in" in capfd.readouterr().out
+    np.save(tmp_path / "train.npy", prepared)
+    options = ["--calibration", str(tmp_path / "train.npy"), "--scheme", "int8", "--json"]
+    status = main(["convert", str(saved), *options, "--spec", str(spec_file), "-o", str(out)])
+    printed = capfd.readouterr()
+    assert status == 0, printed.err
+    assert json.loads(printed.out)["candidates"][0]["agreement"] > 0.9
+    assert Bundle.read(out).manifest.name == "waves"
+
+
+def test_init_never_overwrites(saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "spec.toml").write_text("mine")
+    assert main(["convert", "--init", str(saved), "-o", str(tmp_path / "spec.toml")]) == 18
+    assert (tmp_path / "spec.toml").read_text() == "mine"
+
+
+def test_the_names_of_labels_come_from_the_data_with_a_warning(
+    model: Any, data: Any, prepared: Any, spec: Spec
+) -> None:
+    names = np.array([spec.outputs.labels[i] for i in data[1]])
+    conversion = convert(model, prepared, labels=names, scheme="float32")
+    assert Bundle.from_bytes(conversion.bundle).manifest.outputs.labels == ("fast", "slow", "still")
+    assert any("order of the alphabet" in line for line in conversion.warnings)
+
+
+def test_windows_may_come_from_a_generator_that_has_no_end(
+    model: Any, data: Any, held_out: Any, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeml_converters.datafiles.MAX_GENERATED", 150)
+
+    def windows() -> Iterator[Any]:
+        while True:
+            yield from zip(data[0], data[1], strict=True)
+
+    conversion = convert(model, windows(), spec=spec, scheme="int8")
+    assert conversion.metric == "accuracy"
+    assert conversion.analysis.provenance.calibration_windows == 150
+
+    def as_tensorflow_wants_them() -> Iterator[Any]:
+        for window in data[0]:
+            yield [window[np.newaxis]]
+
+    same = convert(model, as_tensorflow_wants_them(), spec=spec, scheme="int8")
+    assert same.metric == "agreement"
+
+
+def test_a_generator_that_changes_its_mind_is_refused(model: Any, data: Any, spec: Spec) -> None:
+    shapes = (window[: 20 - (i == 7)] for i, window in enumerate(data[0]))
+    with pytest.raises(InputError, match=r"window 7 has the shape \[19, 2\]"):
+        convert(model, shapes, spec=spec)
+
+
+def test_a_folder_of_sounds_calibrates_and_judges(keras: Any, tmp_path: Path) -> None:
+    """Loud or soft, learnt by nobody: the network measures the mean square itself."""
+    rng = np.random.default_rng(5)
+    for name, level in (("loud", 9000), ("soft", 300)):
+        (tmp_path / name).mkdir()
+        with wave.open(str(tmp_path / name / "a.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8000)
+            file.writeframes(rng.normal(0, level, 8000).astype("<i2").tobytes())
+    layers = keras.layers
+    given = keras.Input((200, 1))
+    power = layers.GlobalAveragePooling1D()(layers.Multiply()([given, given]))
+    dense = layers.Dense(2, activation="softmax")
+    network = keras.Model(given, dense(power))
+    dense.set_weights([np.array([[100.0, -100.0]], np.float32), np.array([-2.0, 2.0], np.float32)])
+    text = spec_text(guess_spec(open_source(network), "sound"), "keras")
+    text = text.replace('["class0", "class1"]', '["loud", "soft"]')
+    (tmp_path / "spec.toml").write_text(text)
+    conversion = convert(network, tmp_path, spec=read_spec(tmp_path / "spec.toml"), scheme="int8")
+    assert conversion.metric == "accuracy"
+    assert conversion.verdict.score_float == 1.0
+    assert conversion.verdict.score > 0.9
+    assert conversion.analysis.provenance.calibration_windows == 80
+
+
+def test_a_float_model_at_chance_level_is_told_so(
+    model: Any, data: Any, held_out: Any, spec: Spec
+) -> None:
+    guesses = np.random.default_rng(8).integers(0, 3, len(held_out[1]))
+    conversion = convert(
+        model, data[0], spec=spec, evaluation=(held_out[0], guesses), scheme="float32"
+    )
+    assert any("not measurably better than chance" in line for line in conversion.warnings)
+    honest = convert(model, data[0], spec=spec, evaluation=held_out, scheme="float32")
+    assert not any("chance" in line for line in honest.warnings)
+
+
+def test_a_conversion_without_calibration_data_is_a_usage_error(saved: Path) -> None:
+    assert main(["convert", str(saved)]) == ConfigError.exit_code
+
+
+def test_the_terminal_shows_one_bar_and_one_table(
+    saved: Path, data: Any, spec_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever TensorFlow and the quantizer have to say stays out of it."""
+    np.savez(tmp_path / "train.npz", x=data[0], y=data[1])
+    options = ["--calibration", str(tmp_path / "train.npz"), "--spec", str(spec_file)]
+    out = tmp_path / "out.tflite"
+    assert main(["convert", str(saved), *options, "-o", str(out)]) == 0
+    printed = capfd.readouterr()
+    assert all(line.startswith(("convert ", "warning: ")) for line in printed.err.splitlines())
+    lines = printed.out.splitlines()
+    assert lines[0].startswith("scheme")
+    assert [line.split()[0] for line in lines[2:8]] == [
+        *("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
+    ]
+    assert sum("chosen: " in line for line in lines[2:8]) == 1
