@@ -17,6 +17,7 @@ PROMISES = {
     "run_offline.py": r"^walking [01]\.?\d*$",
     "deliver_results.py": r"^walking [01]\.?\d*\ndelivered$",
     "light_a_lamp.py": r"^lamp on at \d+\nlamp off at \d+$",
+    "publish_a_model.py": r"^activity-1: 10 %, \d+ files$",
     "my_own_sensor.py": r"^\['\w+', '\w+', '\w+'\]$",
 }
 ARGUMENTS = {"light_a_lamp.py": ("edgeml/demo/data/recordings.npz",)}
