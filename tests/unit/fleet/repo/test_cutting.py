@@ -73,6 +73,7 @@ def test_the_hash_of_a_place_is_that_of_the_32_bytes_before_it() -> None:
         assert whole[at] != _hashes(data[at - 20 : at + 1])[-1]
 
 
+@pytest.mark.workstation
 def test_twenty_megabytes_are_cut_within_seconds() -> None:
     bundle = Bundle.read(ACTIVITY)
     # Behind the model, where the zip stands, anything may lie that a zip's end vouches for.
