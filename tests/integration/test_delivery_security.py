@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,18 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeml.cli.main import main
+from edgeml.fleet.conductor import filters as rollout_filters
 from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, find_mosquitto, free_port
+from edgeml.fleet.repo.publish import Outgoing, Record
+from edgeml.fleet.repo.repository import Repository
+from edgeml.fleet.repo.seed import Seeder
 from edgeml.fleet.sqlite_store import SQLiteStore
 from edgeml.result import ModelRef, Result
 from edgeml.sync.connection import Connection
 from edgeml.sync.delivery import Delivery
+from edgeml.sync.line import Message, Published, Received
+from edgeml.sync.link import Link
 from edgeml.sync.settings import Mqtt
 
 MOSQUITTO = find_mosquitto()
@@ -237,3 +244,52 @@ def test_a_certificate_can_be_the_devices_name(pki: Path, tmp_path: Path) -> Non
             delivery.put(a_result(1))
             assert delivery.wait_delivered(DEADLINE_S)
             assert delivery.health().mqtt5
+
+
+def test_updates_pass_the_access_list_from_the_publisher_and_from_nobody_else(
+    broker: Guarded, pki: Path, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path / "repo")
+    repository.create()
+    names = ("tuf/timestamp", "c/" + "0" * 64, "want/" + "0" * 64)
+
+    def through(user: str, *filters: str, say: tuple[str, ...] = ()) -> tuple[set[str], set[str]]:
+        """What a user hears, and which of the topics it may write."""
+        link = Link(connection(broker, pki, user), f"test-{user}", lambda _: filters)
+        link.open()
+        heard: set[str] = set()
+        waiting: dict[int, str] = {}
+        allowed: set[str] = set()
+        give_up_s = time.monotonic() + DEADLINE_S
+        said = False
+        while not said or waiting:
+            assert time.monotonic() < give_up_s
+            if link.online and not said:
+                said = True
+                waiting = {
+                    link.publish(Message(f"edgeml/1/plant/{name}", b"x", retain=True)): name
+                    for name in say
+                }
+            for event in link.step(0.1):
+                if isinstance(event, Received):
+                    heard.add(event.topic.removeprefix("edgeml/1/plant/"))
+                elif isinstance(event, Published):
+                    name = waiting.pop(event.token)
+                    allowed |= set() if event.refused else {name}
+        link.close()
+        return heard, allowed
+
+    seeder = Seeder(connection(broker, pki, "publisher"), "plant")
+    with repository.open() as ledger:
+        record = Record.of(repository.folder, broker.url, "plant")
+        seeder.publish(Outgoing(ledger, time.time()), record)
+    seeder.close()
+    heard, allowed = through("pump-7", "edgeml/1/plant/tuf/timestamp", say=names)
+    assert "tuf/timestamp" in heard
+    assert allowed == {names[2]}
+    _, allowed = through("ingest", say=names)
+    assert not allowed & set(names[:2])
+    through("pump-7", say=("d/pump-7/state",))
+    heard, allowed = through("publisher", *rollout_filters("plant"), say=("d/pump-7/state",))
+    assert not allowed
+    assert "d/pump-7/state" in heard
