@@ -1,0 +1,112 @@
+"""The journal: one small file that says which model serves, and where an update is.
+
+It is replaced whole. Whatever else lies in the store's folder counts only where
+the journal names it, so activation is one rename, and so is undoing it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final
+
+from edgeml.errors import UpdateError
+from edgeml.jsonread import Fields
+from edgeml.ota.states import Event, State, follow
+from edgeml.releases.document import read_document
+from edgeml.releases.names import checked_digest, parse_release_id
+
+MAX_JOURNAL_BYTES: Final = 64 << 10
+MAX_BAD: Final = 64
+"""Releases remembered as bad, the latest ones; versions only grow, so old ones do not return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A bundle in the store: its release and its file's SHA-256."""
+
+    release: str
+    digest: str
+
+    def __post_init__(self) -> None:
+        parse_release_id(self.release)
+        checked_digest(self.digest)
+
+    @property
+    def version(self) -> int:
+        """The model's version."""
+        return parse_release_id(self.release)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What the store knows.
+
+    Attributes:
+        state: of the update under way.
+        current: the bundle that serves; None for the factory's model.
+        previous: the one before, for going back; None for the factory's model.
+        candidate: what is being fetched or tried.
+        starts: of the process since the current one was activated, while on probation.
+        bad: releases that failed on this device, with the reason.
+        floor_s: the latest signed time seen; a clock behind it is wrong.
+        pinned: no release is looked at.
+    """
+
+    state: State = State.IDLE
+    current: Held | None = None
+    previous: Held | None = None
+    candidate: Held | None = None
+    starts: int = 0
+    bad: Mapping[str, str] = field(default_factory=dict)
+    floor_s: int = 0
+    pinned: bool = False
+
+    def after(self, event: Event, **changes: Any) -> "Journal":
+        """The journal one step further in the table of states.
+
+        Raises:
+            UpdateError: there is no such step.
+        """
+        return replace(self, state=follow(self.state, event), **changes)
+
+    def with_bad(self, release: str, reason: str) -> "Journal":
+        """Remember a release as bad."""
+        others = {name: why for name, why in self.bad.items() if name != release}
+        kept = dict([*others.items(), (release, reason)][-MAX_BAD:])
+        return replace(self, bad=kept)
+
+    def encode(self) -> bytes:
+        """The file's bytes."""
+        return json.dumps({"v": 1, **asdict(self)}, indent=1).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Journal":
+        """Read a journal.
+
+        Raises:
+            UpdateError: it is damaged, or of another version.
+        """
+        what = "update journal"
+        document = read_document(data, what, MAX_JOURNAL_BYTES)
+        fields = Fields(document, what, UpdateError, ignore_unknown=True)
+        state = fields.text("state")
+        if state not in {one.value for one in State}:
+            raise UpdateError(f"{what}: there is no state {state[:99]!r}")
+        bad = fields.raw.get("bad")
+        if not isinstance(bad, dict) or not all(isinstance(why, str) for why in bad.values()):
+            raise UpdateError(f"{what}: bad is not a list of reasons")
+        return cls(
+            state=State(state),
+            current=_held(fields, "current"),
+            previous=_held(fields, "previous"),
+            candidate=_held(fields, "candidate"),
+            starts=fields.integer("starts"),
+            bad=bad,
+            floor_s=fields.integer("floor_s"),
+            pinned=fields.boolean("pinned"),
+        )
+
+
+def _held(fields: Fields, key: str) -> Held | None:
+    child = fields.optional_child(key)
+    return None if child is None else Held(child.text("release"), child.text("digest"))

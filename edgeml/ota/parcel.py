@@ -1,0 +1,135 @@
+"""A bundle on its way in: pieces in any order, resumed after power loss from a bitmap.
+
+The bitmap is written after the bytes that it speaks of are on the medium, so a
+bit that is set is true; a chunk that was verified once is not fetched again. At
+the end the whole file is hashed. If a card lied, the chunks are looked at one
+by one, and only those that are wrong are fetched once more.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from edgeml.errors import UpdateError
+from edgeml.ota.disk import replace
+from edgeml.ota.journal import Held
+from edgeml.ota.store import Store
+from edgeml.releases.chunk import digest_of
+from edgeml.releases.index import ChunkRef, ReleaseIndex
+
+SYNC_BYTES: Final = 1 << 20
+"""So many bytes may have to be fetched again after a power cut."""
+
+
+class Parcel:
+    """The chunks of one release, as far as they have come.
+
+    Args:
+        store: where it is put together; its journal names the release as the candidate.
+        index: what is to come, as it was signed.
+
+    Raises:
+        UpdateError: it does not fit on the disk, which then is as it was.
+    """
+
+    def __init__(self, store: Store, index: ReleaseIndex) -> None:
+        self._store = store
+        self._index = index
+        self._path = store.part_of(index.release)
+        self._map = self._path.with_suffix(".map")
+        self._unsynced = 0
+        self._have = self._resume()
+        store.check_room(sum(c.plain_bytes for _, c in self.missing()))
+
+    @property
+    def fraction(self) -> float:
+        """How much of the bundle is here, by bytes, 0 to 1."""
+        left = sum(chunk.plain_bytes for _, chunk in self.missing())
+        return 1.0 - left / self._index.bundle_bytes
+
+    def missing(self) -> list[tuple[int, ChunkRef]]:
+        """What has not come yet, in the bundle's order."""
+        return [(i, c) for i, c in enumerate(self._index.chunks) if not self._have[i]]
+
+    def put(self, digest: str, plain: bytes) -> None:
+        """Take a chunk that was verified; wherever the bundle has it, it is put."""
+        offsets = self._index.offsets
+        for i, chunk in self.missing():
+            if chunk.digest == digest:
+                self._store.disk.write(self._path, offsets[i], plain)
+                self._have[i] = 1
+                self._unsynced += len(plain)
+        if self._unsynced >= SYNC_BYTES:
+            self.sync()
+
+    def copy_from(self, helds: Iterable[Held]) -> int:
+        """Take what models that are here already have in common with this one.
+
+        Returns:
+            How many bytes need not be fetched.
+        """
+        copied = 0
+        for held in helds:
+            index = self._store.index_of(held)
+            data = self._store.disk.read(self._store.path_of(held))
+            if index is None or data is None or not self.missing():
+                continue
+            wanted = {chunk.digest for _, chunk in self.missing()}
+            for offset, chunk in zip(index.offsets, index.chunks, strict=True):
+                plain = data[offset : offset + chunk.plain_bytes]
+                if chunk.digest in wanted and digest_of(plain) == chunk.digest:
+                    wanted.discard(chunk.digest)
+                    self.put(chunk.digest, plain)
+                    copied += len(plain)
+        self.sync()
+        return copied
+
+    def sync(self) -> None:
+        """Put what has come on the medium, and then the bitmap that says so."""
+        if self._unsynced:
+            disk = self._store.disk
+            disk.sync(self._path)
+            replace(disk, self._map, self._index.bundle_digest.encode() + bytes(self._have))
+            self._unsynced = 0
+
+    def finish(self) -> Held:
+        """Check the whole and put it among the models, durable before anything names it.
+
+        Raises:
+            UpdateError: chunks are missing; those that a card lost count as missing again.
+        """
+        self.sync()
+        disk, store, index = self._store.disk, self._store, self._index
+        data = disk.read(self._path) or b""
+        if self.missing() or digest_of(data) != index.bundle_digest:
+            self._look_again(data)
+            raise UpdateError(
+                f"{index.release}: {len(self.missing())} chunks are missing or went bad on the disk"
+            )
+        held = Held(index.release, index.bundle_digest)
+        path = store.path_of(held)
+        replace(disk, path.with_suffix(".index"), index.encode())
+        disk.sync(self._path)
+        disk.rename(self._path, path)
+        disk.sync_folder(path.parent)
+        disk.sync_folder(self._path.parent)
+        disk.remove(self._map)
+        return held
+
+    def _look_again(self, data: bytes) -> None:
+        for i, (offset, chunk) in enumerate(
+            zip(self._index.offsets, self._index.chunks, strict=True)
+        ):
+            plain = data[offset : offset + chunk.plain_bytes]
+            self._have[i] = digest_of(plain) == chunk.digest
+        self._unsynced = max(self._unsynced, 1)
+        if len(data) >= self._index.bundle_bytes or any(self._have):
+            self.sync()
+
+    def _resume(self) -> bytearray:
+        """The bitmap of the same bundle; an empty one otherwise."""
+        nothing = bytearray(len(self._index.chunks))
+        saved = self._store.disk.read(self._map) or b""
+        head = self._index.bundle_digest.encode()
+        bits = saved[len(head) :]
+        same = saved.startswith(head) and len(bits) == len(nothing) and set(bits) <= {0, 1}
+        return bytearray(bits) if same and self._store.disk.read(self._path) else nothing

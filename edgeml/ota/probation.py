@@ -1,0 +1,125 @@
+"""Whether a new model behaves, judged from its results: pure, constant memory.
+
+A model on probation is compared with the one it replaced, by what that one's
+last windows showed: how long it took and how sure it was. Four things end a
+probation early: the process does not stay up, the outputs are not finite, they
+never change, or the model is slower or far less sure than it may be.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from edgeml.result import Result
+
+_CONSTANT_WINDOWS: Final = 50
+"""So many results with the very same score are a model that does not look at its input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a model on probation must keep.
+
+    Attributes:
+        windows: results that it must give before it is believed.
+        starts: of the process before it is called a crash loop.
+        slower: how many times the incumbent's mean time a window may take.
+        less_sure: how far the mean score may fall below the incumbent's, 0 to 1.
+        least: results before time and score are compared.
+    """
+
+    windows: int = 200
+    starts: int = 3
+    slower: float = 2.0
+    less_sure: float = 0.3
+    least: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """What is known of the model before: None where nothing is."""
+
+    mean_us: float | None = None
+    mean_score: float | None = None
+
+
+class Means:
+    """Mean time and mean score of the results so far."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._time_us = 0.0
+        self._score = 0.0
+
+    def add(self, result: Result) -> None:
+        """Take a result into account; one whose score is not finite counts by its time only."""
+        self.count += 1
+        self._time_us += result.pre_us + result.invoke_us + result.post_us
+        self._score += result.score if math.isfinite(result.score) else 0.0
+
+    @property
+    def incumbent(self) -> Incumbent:
+        """The means, where there is something to take them of."""
+        if not self.count:
+            return Incumbent()
+        return Incumbent(self._time_us / self.count, self._score / self.count)
+
+
+class Probation:
+    """One model's trial.
+
+    Args:
+        limits: what it must keep.
+        incumbent: what it is held against.
+        starts: how often the process has started with it.
+    """
+
+    def __init__(self, limits: Limits, incumbent: Incumbent, starts: int = 0) -> None:
+        self._limits = limits
+        self._incumbent = incumbent
+        self._starts = starts
+        self._means = Means()
+        self._last: tuple[str | None, float] | None = None
+        self._same = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether it has shown itself long enough."""
+        return self._means.count >= self._limits.windows
+
+    def crashes(self) -> str | None:
+        """Why the process has started too often with this model; None where it has not."""
+        if self._starts > self._limits.starts:
+            return f"crashes: {self._starts} starts before {self._limits.windows} results"
+        return None
+
+    def push(self, result: Result) -> str | None:
+        """Take a result into account.
+
+        Returns:
+            Why the model must go, beginning with a stable word: nan, constant, slow,
+            unsure; None where it may stay.
+        """
+        self._means.add(result)
+        if not math.isfinite(result.score):
+            return f"nan: a score of {result.score}"
+        said = (result.label, result.score)
+        self._same = self._same + 1 if said == self._last else 1
+        self._last = said
+        if self._same >= _CONSTANT_WINDOWS:
+            return f"constant: {self._same} results in a row were {result.label!r} {result.score:g}"
+        if self._means.count < self._limits.least:
+            return None
+        return self._compare()
+
+    def _compare(self) -> str | None:
+        now, before = self._means.incumbent, self._incumbent
+        if now.mean_us is not None and before.mean_us is not None:
+            most_us = before.mean_us * self._limits.slower
+            if now.mean_us > most_us:
+                return f"slow: {now.mean_us:.0f} us a window, more than {most_us:.0f}"
+        if now.mean_score is not None and before.mean_score is not None:
+            least = before.mean_score - self._limits.less_sure
+            if now.mean_score < least:
+                return f"unsure: a mean score of {now.mean_score:.2f}, less than {least:.2f}"
+        return None

@@ -1,0 +1,144 @@
+"""Where published files come from: one protocol, a folder and a web server behind it.
+
+A transport gives what is published under a name (`tuf/bundle`, `c/SHA256`), as
+it is published; nothing that it gives is trusted. It gives up by itself after a
+time, says nothing then, and whoever asks goes on to the next transport.
+"""
+
+import contextlib
+import http.client
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+from edgeml.errors import ConfigError
+
+MAX_FILE_BYTES: Final = 20 << 20
+_TRIES: Final = 3
+_READ_BYTES: Final = 64 << 10
+
+
+class Transport(Protocol):
+    """A way to published files."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages: `http`, `folder`, `mqtt`."""
+        ...
+
+    def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        """Those of some files that can be had, in any order, as they come.
+
+        Args:
+            names: relative, as `edgeml.releases.names` makes them.
+            limit_bytes: a longer file is given up.
+        """
+        ...
+
+
+class Folder:
+    """A folder on this machine: a USB stick, a network drive."""
+
+    name: Final = "folder"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        """Those of some files that are there."""
+        for name in names:
+            with contextlib.suppress(OSError), (self._folder / name).open("rb") as file:
+                data = file.read(limit_bytes + 1)
+                if len(data) <= limit_bytes:
+                    yield name, data
+
+
+class Http:
+    """A web server, over one connection that is kept, each file resumed where it broke off.
+
+    Args:
+        url: `http://` or `https://`, to the folder that was published.
+        timeout_s: for each answer of the server.
+        max_bytes_per_s: a bound on the rate; None for none.
+        sleep: waits so many seconds.
+
+    Raises:
+        ConfigError: the URL is none of these.
+    """
+
+    name: Final = "http"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 20.0,
+        max_bytes_per_s: float | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"updates: {url!r} should begin with https:// or http:// and a host")
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._path = parts.path.rstrip("/")
+        self._timeout_s = timeout_s
+        self._rate = max_bytes_per_s
+        self._sleep = sleep
+
+    def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        """Those of some files that the server gives."""
+        with contextlib.closing(self._connection()) as connection:
+            for name in names:
+                data = self._one(connection, name, limit_bytes)
+                if data is not None:
+                    yield name, data
+
+    def _connection(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self._timeout_s)
+
+    def _one(
+        self, connection: http.client.HTTPConnection, name: str, limit_bytes: int
+    ) -> bytes | None:
+        got = bytearray()
+        for _ in range(_TRIES):
+            whole = self._try(got, connection, name, limit_bytes)
+            if whole is not None:
+                return bytes(got) if whole else None
+        return None
+
+    def _try(
+        self, got: bytearray, connection: http.client.HTTPConnection, name: str, limit_bytes: int
+    ) -> bool | None:
+        """Whether the file is whole now; None where the connection broke off."""
+        try:
+            return self._read_into(got, connection, name, limit_bytes)
+        except (OSError, http.client.HTTPException):
+            connection.close()
+            return None
+
+    def _read_into(
+        self, got: bytearray, connection: http.client.HTTPConnection, name: str, limit_bytes: int
+    ) -> bool:
+        """Read on from where `got` ends; whether the file is whole."""
+        headers = {"Range": f"bytes={len(got)}-"} if got else {}
+        connection.request("GET", f"{self._path}/{name}", headers=headers)
+        response = connection.getresponse()
+        if response.status == http.client.OK:
+            got.clear()  # a server that knows no ranges begins anew
+        elif response.status != http.client.PARTIAL_CONTENT:
+            response.read(_READ_BYTES)
+            return False
+        while part := response.read(_READ_BYTES):
+            got += part
+            if len(got) > limit_bytes:
+                connection.close()
+                return False
+            if self._rate is not None:
+                self._sleep(len(part) / self._rate)
+        if response.length:
+            raise http.client.IncompleteRead(bytes(part), response.length)
+        return True

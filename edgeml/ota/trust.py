@@ -1,0 +1,247 @@
+"""The one place that knows TUF: from files that nobody trusts to what this device may install.
+
+python-tuf's client does the deciding; this module gives it the files that a
+publisher's metadata bundle holds, so "there is no newer root" is known at once,
+and adds what a machine without a clock battery needs: a floor. Expiry is judged
+by the clock or by the latest signed time that was ever seen, whichever is
+later, so turning the clock back revives nothing. The first root always comes
+from the device's owner, never from a cache.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Final
+
+from tuf.api import exceptions as tuf
+from tuf.api.metadata import Metadata, TargetFile
+from tuf.ngclient import Updater, UpdaterConfig
+from tuf.ngclient.fetcher import FetcherInterface
+
+from edgeml.errors import EdgeMLError, TrustError, UpdateError
+from edgeml.releases.chunk import decode_file
+from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
+from edgeml.releases.metadata import parse_metadata
+from edgeml.releases.names import (
+    METADATA,
+    REVOKED,
+    TIMESTAMP,
+    file_name,
+    release_target,
+    rollout_target,
+)
+from edgeml.releases.rollout import Rule
+
+_BASE: Final = "edgeml:///"
+_METADATA_URL: Final = _BASE + "metadata/"
+_TARGETS_URL: Final = _BASE + "targets/"
+_ROLES: Final = ("timestamp", "snapshot", "targets", "rollout")
+_MAX_TIMESTAMP_BYTES: Final = 16 << 10
+
+Get = Callable[[str], bytes | None]
+"""Gives a published file by its name (`tuf/bundle`, `c/SHA256`), or None."""
+
+_REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (tuf.ExpiredMetadataError, "expired"),
+    (tuf.BadVersionNumberError, "rollback"),
+    (tuf.UnsignedMetadataError, "unsigned"),
+    (tuf.LengthOrHashMismatchError, "tampered"),
+    (tuf.DownloadLengthMismatchError, "endless"),
+    (tuf.DownloadError, "missing"),
+    (tuf.RepositoryError, "invalid"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A release that the rule of this device's group names and that the targets role signed."""
+
+    rule: Rule
+    bundle_digest: str
+    bundle_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the publisher says now.
+
+    Attributes:
+        offers: by model name; a name without a rule has none.
+        revoked: releases that nobody should run.
+        signed_s: the latest signed time in all of it.
+    """
+
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    revoked: frozenset[str] = frozenset()
+    signed_s: int = 0
+
+
+class Trust:
+    """What this device believes, kept in a folder.
+
+    Args:
+        folder: for the metadata that was believed last; made if it is not there.
+        root: the first root, as its owner gave it to this device.
+
+    Raises:
+        TrustError: that root is none.
+    """
+
+    def __init__(self, folder: Path, root: bytes) -> None:
+        self._folder = folder
+        self._root = root
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            Metadata.from_bytes(root)
+        except Exception as exc:
+            raise TrustError(f"root: the root file is not TUF root metadata ({exc})") from exc
+
+    def check(
+        self, get: Get, group: str, names: tuple[str, ...], now_s: float, floor_s: float
+    ) -> Standing:
+        """Learn what the publisher says, as far as it is proven.
+
+        Args:
+            get: where published files come from.
+            group: this device's.
+            names: of the models it runs.
+            now_s: unix time by the machine's clock.
+            floor_s: the latest signed time that was ever seen.
+
+        Raises:
+            TrustError: it is not proven; the message begins with a stable word:
+                expired, rollback, unsigned, tampered, endless, missing, invalid.
+        """
+        updater = self._updater(get)
+        with _Translated():
+            updater.refresh()
+            offers = {name: offer for name in names if (offer := self._offer(updater, group, name))}
+            revoked = updater.get_targetinfo(REVOKED)
+        self._check_expiry(max(now_s, floor_s), needed={"rollout"} if offers else set())
+        signed_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
+        return Standing(offers, _revoked(revoked), signed_s)
+
+    def index(self, get: Get, release: str) -> ReleaseIndex:
+        """The index of a release, as the targets role signed it.
+
+        Raises:
+            TrustError: it is not proven.
+            UpdateError: it is signed, and still none.
+        """
+        updater = self._updater(get)
+        with _Translated():
+            info = updater.get_targetinfo(release_target(release))
+            if info is None:
+                raise TrustError(f"missing: the publisher has no release {release}")
+            if info.length > MAX_INDEX_BYTES:
+                raise TrustError(f"endless: the index of {release} has {info.length} bytes")
+            path = updater.download_target(info, str(self._folder / "index"))
+        index = ReleaseIndex.parse(Path(path).read_bytes())
+        if index.release != release:
+            raise TrustError(f"invalid: the index of {release} is that of {index.release}")
+        return index
+
+    def _updater(self, get: Get) -> Updater:
+        config = UpdaterConfig(timestamp_max_length=_MAX_TIMESTAMP_BYTES)
+        with _Translated():
+            return Updater(
+                str(self._folder),
+                _METADATA_URL,
+                str(self._folder),
+                _TARGETS_URL,
+                fetcher=_Fetcher(get),
+                config=config,
+                bootstrap=self._root,
+            )
+
+    def _offer(self, updater: Updater, group: str, name: str) -> Offer | None:
+        info = updater.get_targetinfo(rollout_target(group, name))
+        if info is None or info.custom is None:
+            return None
+        rule = Rule.parse(json.dumps(info.custom).encode())
+        if (rule.group, rule.name) != (group, name):
+            raise TrustError(f"invalid: the rule of {group}/{name} is for {rule.group}/{rule.name}")
+        release = updater.get_targetinfo(release_target(rule.release))
+        custom = None if release is None else release.custom
+        if custom is None:
+            raise TrustError(f"unsigned: {rule.release} is rolled out, but nobody released it")
+        digest, size = custom.get("sha256"), custom.get("bytes")
+        if not isinstance(digest, str) or not isinstance(size, int):
+            raise TrustError(f"invalid: the release {rule.release} says neither digest nor length")
+        return Offer(rule, digest, size)
+
+    def _check_expiry(self, now_s: float, needed: set[str]) -> None:
+        """What python-tuf judged by a clock that may be behind, judged by the floor, too."""
+        for role in _ROLES:
+            path = self._folder / f"{role}.json"
+            if role == "rollout" and role not in needed:
+                continue
+            expires = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
+            expires_s = expires.replace(tzinfo=timezone.utc).timestamp()
+            if expires_s <= now_s:
+                when = datetime.fromtimestamp(expires_s, timezone.utc).isoformat()
+                raise TrustError(f"expired: the {role} metadata was good until {when}")
+
+
+class _Fetcher(FetcherInterface):
+    """Answers python-tuf's questions from the published files."""
+
+    def __init__(self, get: Get) -> None:
+        self._get = get
+        self._bundle: Mapping[str, bytes] | None = None
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        if url.startswith(_METADATA_URL):
+            data = self._metadata(url.removeprefix(_METADATA_URL))
+        else:
+            digest = url.rpartition("/")[2].partition(".")[0]
+            try:
+                encoded = self._get(file_name(digest))
+                data = None if encoded is None else decode_file(encoded, MAX_INDEX_BYTES, digest)
+            except UpdateError as exc:
+                raise tuf.DownloadError(str(exc)) from exc
+        if data is None:
+            raise tuf.DownloadHTTPError(f"{url} is not published", 404)
+        yield data
+
+    def _metadata(self, name: str) -> bytes | None:
+        if name == "timestamp.json":
+            return self._get(TIMESTAMP)
+        if self._bundle is None:
+            encoded = self._get(METADATA)
+            if encoded is None:
+                raise tuf.DownloadError("the metadata bundle cannot be had")
+            try:
+                self._bundle = parse_metadata(encoded)
+            except UpdateError as exc:
+                raise tuf.DownloadError(str(exc)) from exc
+        return self._bundle.get(name)
+
+
+class _Translated:
+    """Turns python-tuf's errors into ours, once, at this seam."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, EdgeMLError) or not isinstance(error, Exception):
+            return
+        for known, word in _REASONS:
+            if isinstance(error, known):
+                raise TrustError(f"{word}: {_said(error)}") from error
+        raise TrustError(f"invalid: {type(error).__name__}: {error}") from error
+
+
+def _said(error: Exception) -> str:
+    cause = error.__cause__
+    return str(error) if cause is None else f"{error} ({cause})"
+
+
+def _revoked(info: TargetFile | None) -> frozenset[str]:
+    listed = (info.custom or {}).get("releases") if info is not None else []
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        raise TrustError("invalid: the list of revoked releases is not a list of names")
+    return frozenset(listed)

@@ -1,0 +1,222 @@
+"""The device's trust against a publisher's real repository, and against a hostile one."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeml.bundle import Bundle, pack
+from edgeml.clock import ManualClock
+from edgeml.errors import TrustError
+from edgeml.fleet.repo.publish import Outgoing, to_folder
+from edgeml.fleet.repo.repository import Repository
+from edgeml.ota.transport import Folder
+from edgeml.ota.trust import Get, Standing, Trust
+from edgeml.releases.chunk import decode
+from edgeml.releases.metadata import encode_metadata, parse_metadata
+from edgeml.releases.names import file_name
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTIVITY = ROOT / "models" / "activity" / "activity.tflite"
+DAY_S = 86_400
+
+
+def getter(folder: Path) -> Get:
+    transport = Folder(folder)
+    return lambda name: dict(transport.fetch([name], 20 << 20)).get(name)
+
+
+class Publisher:
+    """A repository, and the folder that it publishes into."""
+
+    def __init__(self, place: Path) -> None:
+        self.clock = ManualClock(time.time())
+        self.repository = Repository(place / "repo", clock=self.clock)
+        self.repository.create()
+        self.out = place / "out"
+        self._place = place
+
+    @property
+    def root(self) -> bytes:
+        return (self._place / "repo" / "metadata" / "1.root.json").read_bytes()
+
+    def release(self, version: int) -> None:
+        given = Bundle.read(ACTIVITY)
+        manifest = given.manifest.replace(version=version)
+        path = self._place / f"activity-{version}.tflite"
+        path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
+        self.repository.release([path])
+
+    def publish(self) -> None:
+        with self.repository.open() as ledger:
+            to_folder(Outgoing(ledger, self.clock.now_s()), self.out)
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    made = Publisher(tmp_path)
+    made.release(1)
+    made.release(2)
+    made.repository.rollout("activity-2", 10_000)
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def trust(tmp_path: Path, publisher: Publisher) -> Trust:
+    return Trust(tmp_path / "trust", publisher.root)
+
+
+def check(trust: Trust, publisher: Publisher, floor_s: float = 0.0) -> Standing:
+    return trust.check(
+        getter(publisher.out), "default", ("activity",), publisher.clock.now_s(), floor_s
+    )
+
+
+def test_a_release_that_is_rolled_out_is_offered(trust: Trust, publisher: Publisher) -> None:
+    standing = check(trust, publisher)
+    offer = standing.offers["activity"]
+    assert offer.rule.release == "activity-2"
+    assert standing.revoked == frozenset()
+    assert standing.signed_s == offer.rule.issued_s
+
+
+def test_the_chunks_of_the_signed_index_make_the_bundle(
+    trust: Trust, publisher: Publisher, tmp_path: Path
+) -> None:
+    offer = check(trust, publisher).offers["activity"]
+    get = getter(publisher.out)
+    index = trust.index(get, "activity-2")
+    made = b""
+    for chunk in index.chunks:
+        encoded = get(file_name(chunk.digest))
+        assert encoded is not None
+        made += decode(encoded, chunk.digest, chunk.plain_bytes)
+    assert made == (tmp_path / "activity-2.tflite").read_bytes()
+    assert index.bundle_digest == offer.bundle_digest
+
+
+def test_what_was_learned_survives_and_a_new_root_is_followed(
+    trust: Trust, publisher: Publisher, tmp_path: Path
+) -> None:
+    first = publisher.root
+    check(trust, publisher)
+    publisher.repository.rotate("root")
+    publisher.repository.rotate("timestamp")
+    publisher.release(3)
+    publisher.repository.rollout("activity-3", 10_000)
+    publisher.publish()
+    again = Trust(tmp_path / "trust", first)
+    assert check(again, publisher).offers["activity"].rule.release == "activity-3"
+
+
+def test_a_group_without_a_rule_is_offered_nothing(trust: Trust, publisher: Publisher) -> None:
+    standing = trust.check(
+        getter(publisher.out), "night-shift", ("activity",), publisher.clock.now_s(), 0.0
+    )
+    assert standing.offers == {}
+
+
+def test_a_revoked_release_is_named(trust: Trust, publisher: Publisher) -> None:
+    publisher.repository.revoke("activity-2")
+    publisher.publish()
+    standing = check(trust, publisher)
+    assert standing.revoked == {"activity-2"}
+    assert standing.offers == {}
+
+
+def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrustError, match="the root file is not TUF root metadata"):
+        Trust(tmp_path / "trust", b"{}")
+
+
+def test_the_root_of_somebody_else_believes_nothing(tmp_path: Path, publisher: Publisher) -> None:
+    (tmp_path / "other").mkdir()
+    stranger = Publisher(tmp_path / "other")
+    mine = Trust(tmp_path / "mine", stranger.root)
+    with pytest.raises(TrustError, match=r"^(unsigned|invalid): "):
+        check(mine, publisher)
+
+
+def test_metadata_that_nobody_renewed_is_expired_even_with_the_clock_turned_back(
+    trust: Trust, publisher: Publisher
+) -> None:
+    check(trust, publisher)
+    later_s = publisher.clock.now_s() + 400 * DAY_S
+    with pytest.raises(TrustError, match=r"^expired: "):
+        check(trust, publisher, floor_s=later_s)
+
+
+def test_yesterdays_metadata_is_a_rollback(
+    trust: Trust, publisher: Publisher, tmp_path: Path
+) -> None:
+    shutil.copytree(publisher.out, tmp_path / "yesterday")
+    publisher.repository.refresh(everything=True)
+    publisher.publish()
+    check(trust, publisher)
+    publisher.out = tmp_path / "yesterday"
+    with pytest.raises(TrustError, match=r"^rollback: "):
+        check(trust, publisher)
+
+
+def _tampered(publisher: Publisher, name: str, old: bytes, new: bytes) -> None:
+    """Change a file inside the metadata bundle, signature and all else left as they are."""
+    path = publisher.out / "tuf" / "bundle"
+    files = parse_metadata(path.read_bytes())
+    names = [one for one in files if one.endswith(name)]
+    assert names
+    for one in names:
+        assert old in files[one]
+        files[one] = files[one].replace(old, new)
+    path.write_bytes(encode_metadata(files))
+
+
+@pytest.mark.parametrize(
+    ("role", "old", "new"),
+    [
+        ("targets.json", b"activity-2", b"activity-9"),
+        ("rollout.json", b"10000", b"09999"),
+        ("snapshot.json", b"targets.json", b"targetz.json"),
+    ],
+)
+def test_metadata_changed_on_the_way_is_refused(
+    role: str, old: bytes, new: bytes, trust: Trust, publisher: Publisher
+) -> None:
+    _tampered(publisher, role, old, new)
+    with pytest.raises(TrustError, match=r"^(tampered|unsigned|invalid): "):
+        check(trust, publisher)
+
+
+def test_the_timestamp_cannot_be_made_up(trust: Trust, publisher: Publisher) -> None:
+    path = publisher.out / "tuf" / "timestamp"
+    document = json.loads(path.read_bytes())
+    document["signed"]["version"] += 10
+    path.write_bytes(json.dumps(document).encode())
+    with pytest.raises(TrustError, match=r"^unsigned: "):
+        check(trust, publisher)
+
+
+def test_a_timestamp_without_end_is_cut_off(trust: Trust, publisher: Publisher) -> None:
+    (publisher.out / "tuf" / "timestamp").write_bytes(b" " * (1 << 20))
+    with pytest.raises(TrustError, match=r"^endless: "):
+        check(trust, publisher)
+
+
+@pytest.mark.parametrize("name", ["tuf/timestamp", "tuf/bundle"])
+def test_what_is_not_published_is_missing(name: str, trust: Trust, publisher: Publisher) -> None:
+    (publisher.out / name).unlink()
+    with pytest.raises(TrustError, match=r"^missing: "):
+        check(trust, publisher)
+
+
+def test_an_index_with_other_bytes_under_its_name_is_refused(
+    trust: Trust, publisher: Publisher
+) -> None:
+    check(trust, publisher)
+    with publisher.repository.open() as ledger:
+        info = ledger.targets.signed.targets["releases/activity-2"]
+    (publisher.out / file_name(info.hashes["sha256"])).write_bytes(b"\0{}")
+    with pytest.raises(TrustError, match=r"^(tampered|missing): "):
+        trust.index(getter(publisher.out), "activity-2")
