@@ -30,6 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("source", metavar="SOURCE", help="a model's file or folder")
     parser.add_argument(
+        "--trust-pickle", action="store_true", help="load a pickle, which executes what is in it"
+    )
+    parser.add_argument(
         "--init", action="store_true", help="write a spec for SOURCE to fill in, and no more"
     )
     parser.add_argument("--calibration", metavar="DATA", help="raw windows, as in training")
@@ -82,7 +85,7 @@ def _init(args: argparse.Namespace) -> int:
     out = None if args.out is None else Path(args.out)
     if out is not None and out.exists():
         raise ConfigError(f"{out}: is there already; name another file with -o")
-    model = open_source(args.source)
+    model = open_source(args.source, trust_pickle=args.trust_pickle)
     text = spec_text(guess_spec(model, Path(args.source).stem), model.framework)
     if out is None and not args.json:
         sys.stdout.write(text)
@@ -125,6 +128,7 @@ def _convert(args: argparse.Namespace) -> int:
                 metric=args.metric,
                 target=args.target,
                 created=args.created,
+                trust_pickle=args.trust_pickle,
                 progress=bar.update,
             )
     except NoneFitsError as exc:

@@ -15,12 +15,13 @@ from typing import Final
 
 import numpy.typing as npt
 
-from edgeml.errors import ConfigError, ConversionError
+from edgeml.errors import ConfigError
 from edgeml.manifest import Quantisation
 from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
 from edgeml_converters.datafiles import Data
+from edgeml_converters.fitting import check_schemes, fit
 from edgeml_converters.guess import guess_spec
 from edgeml_converters.judge import Judge
 from edgeml_converters.material import gather_material
@@ -56,6 +57,7 @@ def convert(
     metric: str | None = None,
     target: str | None = None,
     created: str | None = None,
+    trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Quantise a trained model, measure what that costs, and pack the bundle.
@@ -63,8 +65,8 @@ def convert(
     Equal arguments give equal bundles, byte for byte, in another process too.
 
     Args:
-        source: a Keras model, a TensorFlow concrete function, or the path of a `.keras`
-            or `.h5` file or of a SavedModel.
+        source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
+            or the path of a `.keras`, `.h5`, `.skops` or pickle file or of a SavedModel.
         calibration: raw windows in sensor units, from the training data: an array
             (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
             or the path of what `edgeml.sensors.windowfile` reads.
@@ -84,6 +86,7 @@ def convert(
             tried, objects to operators that do not run there, and estimates the cost.
         created: ISO 8601, UTC; None takes SOURCE_DATE_EPOCH, else the source file's
             own time, else 1970.
+        trust_pickle: whether a pickle may be loaded, which executes what is in it.
         progress: called before each step.
 
     Raises:
@@ -97,15 +100,16 @@ def convert(
     schemes = _schemes(scheme, machine)
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
-    model, asked = _asked(source, spec)
+    opened, asked = _asked(source, spec, trust_pickle=trust_pickle)
     material = gather_material(calibration, evaluation, labels, asked, guessed=spec is None)
     spec, samples, judged = material.spec, material.samples, material.judged
     chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
 
     steps("open the model")
-    model = model or open_source(source)
+    opened = opened or open_source(source, trust_pickle=trust_pickle)
     pipeline = pipeline_of(spec)
-    _check_fit(model, pipeline.output_shape, spec)
+    model, spec = fit(opened, spec, pipeline.output_shape)
+    check_schemes(model, schemes)
     inputs = pipeline.batch(judged.windows)
     judge = Judge(spec.outputs, chosen_metric, inputs, model.predict(inputs), judged.labels)
     prepared = pipeline.batch(samples.windows)
@@ -125,9 +129,11 @@ def convert(
         clip = spec.outputs.task != "anomaly"
         workshop = Workshop(Path(name), io, prepared, max_bytes=max_bytes, clip=clip)
         steps("calibrate")
-        if any(one.calibrated for one in schemes):
+        if any(one.calibrated for one in schemes) and not model.float_only:
             workshop.try_calibrating()
-        tried = attempt_all(workshop, schemes, inputs, judge, limit, steps)
+        tried = attempt_all(
+            workshop, schemes, inputs, judge, limit, steps, float_only=model.float_only
+        )
         choice = choose(tried, limit, chosen_metric, max_bytes)
         float_tflite = workshop.float_file()
 
@@ -216,32 +222,19 @@ def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
     return max_drop
 
 
-def _asked(source: object, spec: Spec | None) -> tuple[FloatModel | None, Spec]:
+def _asked(
+    source: object, spec: Spec | None, *, trust_pickle: bool
+) -> tuple[FloatModel | None, Spec]:
     """The spec, and the model where it had to be opened to guess one."""
     if spec is not None:
         return None, spec
-    model = open_source(source)
+    model = open_source(source, trust_pickle=trust_pickle)
     return model, guess_spec(model, _name_of(source))
 
 
 def _name_of(source: object) -> str:
     """What to call a model that nobody named."""
     return Path(source).stem if isinstance(source, (str, os.PathLike)) else type(source).__name__
-
-
-def _check_fit(model: FloatModel, prepared: tuple[int, ...], spec: Spec) -> None:
-    if prepared != model.input_shape:
-        raise ConversionError(
-            f"the spec's preprocessing turns a window of {list(spec.inputs.shape)} into "
-            f"{list(prepared)}, but the model takes {list(model.input_shape)}"
-        )
-    labels = spec.outputs.labels
-    outputs = model.output_shape
-    if spec.outputs.task in ("classification", "multilabel") and outputs[-1:] != (len(labels),):
-        raise ConversionError(
-            f"the spec names {len(labels)} labels ({', '.join(labels)}), but the model's output is "
-            f"{list(outputs)}"
-        )
 
 
 def _created(created: str | None, source: object) -> str:

@@ -36,10 +36,8 @@ def guess_spec(model: FloatModel, name: str) -> Spec:
     inputs = InputSpec(
         channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape
     )
-    classes = _classes(model)
-    outputs = OutputSpec("regression")
-    if classes:
-        outputs = OutputSpec("classification", tuple(f"class{i}" for i in range(classes)))
+    labels = model.labels or tuple(f"class{i}" for i in range(_classes(model)))
+    outputs = OutputSpec("classification", labels) if labels else OutputSpec("regression")
     return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, inputs, outputs)
 
 

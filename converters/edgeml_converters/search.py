@@ -84,6 +84,8 @@ def attempt_all(
     judge: Judge,
     max_drop: float | None,
     begin: Callable[[str], object],
+    *,
+    float_only: str = "",
 ) -> list[Tried]:
     """Try schemes one after another; mixed only where int8 loses too much.
 
@@ -94,12 +96,15 @@ def attempt_all(
         judge: compares.
         max_drop: None allows any.
         begin: called with the name of each before it is tried.
+        float_only: why no scheme but float32 is for this model; empty where all are.
     """
     tried: list[Tried] = []
     for scheme in schemes:
         begin(scheme.name)
         int8 = next((one for one in tried if one.scheme.name == "int8"), None)
-        if scheme.name == "mixed" and isinstance(int8, Attempt) and _fits(int8, max_drop):
+        if float_only and scheme.name != "float32":
+            tried.append(Skipped(scheme, f"not for this model: {float_only}"))
+        elif scheme.name == "mixed" and isinstance(int8, Attempt) and _fits(int8, max_drop):
             tried.append(Skipped(scheme, "not needed: int8 alone keeps the score"))
         else:
             tried.append(attempt(workshop, scheme, inputs, judge, max_drop))

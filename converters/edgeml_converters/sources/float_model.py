@@ -31,6 +31,13 @@ class FloatModel:
         predict: float32 (n, *input_shape) to float32 (n, *output_shape).
         save: writes a SavedModel, signature `serve` with a batch of 1, into a folder.
         notes: what was unusual about opening it.
+        float_only: why no scheme but float32 makes sense; empty where others may.
+        activation: what a device applies to the outputs; None leaves it to the last
+            operator.
+        labels: the classifier's own classes, in the order of its outputs; empty where it
+            has no names for them.
+        shaped: the same model for windows of another shape with as many elements, where
+            it takes plain rows; None for one that has a shape of its own.
     """
 
     framework: str
@@ -39,6 +46,10 @@ class FloatModel:
     predict: Callable[[Floats], Floats]
     save: Callable[[Path], None]
     notes: tuple[str, ...] = ()
+    float_only: str = ""
+    activation: str | None = None
+    labels: tuple[str, ...] = ()
+    shaped: "Callable[[tuple[int, ...]], FloatModel] | None" = None
 
 
 def one_of_each(inputs: int, outputs: int) -> None:

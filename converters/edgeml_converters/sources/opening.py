@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Final
 
 from edgeml.errors import ConversionError, nearest
-from edgeml_converters.sources import keras2, keras3, keras_file, saved_model
+from edgeml_converters.sources import keras2, keras3, keras_file, saved_model, sklearn
 from edgeml_converters.sources.float_model import FloatModel
 
 KERAS_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
+SUFFIXES: Final = (*KERAS_SUFFIXES, *sklearn.SUFFIXES)
 
 
-def open_source(source: object) -> FloatModel:
+def open_source(source: object, *, trust_pickle: bool = False) -> FloatModel:
     """Open a model: an object, a file or a folder.
 
     Args:
-        source: a Keras model, a TensorFlow concrete function, or the path of a
-            `.keras` or `.h5` file or of a SavedModel.
+        source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
+            or the path of a `.keras`, `.h5`, `.skops` or pickle file or of a SavedModel.
+        trust_pickle: whether a pickle may be loaded, which executes what is in it.
 
     Raises:
         ConversionError: no such file, not a model, more than one input or output, or
@@ -24,26 +26,30 @@ def open_source(source: object) -> FloatModel:
         MissingDependencyError: what reads this kind is not installed.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _open_path(Path(source))
+        return _open_path(Path(source), trust_pickle=trust_pickle)
     if hasattr(source, "structured_input_signature"):
         return saved_model.from_function(source)
     if hasattr(source, "inputs") and callable(source):
         return keras3.from_model(source)
+    if sklearn.is_estimator(source):
+        return sklearn.from_estimator(source)
     raise ConversionError(
-        f"a {type(source).__name__} is not a model; give a Keras model, a concrete function, or "
-        f"the path of a {', '.join(KERAS_SUFFIXES)} file or a SavedModel"
+        f"a {type(source).__name__} is not a model; give a Keras model, a concrete function, a "
+        f"scikit-learn estimator, or the path of a {', '.join(SUFFIXES)} file or a SavedModel"
     )
 
 
-def _open_path(path: Path) -> FloatModel:
+def _open_path(path: Path, *, trust_pickle: bool) -> FloatModel:
     if path.is_dir():
         return saved_model.load(path)
     suffix = path.suffix.lower()
-    if suffix not in KERAS_SUFFIXES:
-        known = ", ".join(KERAS_SUFFIXES)
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
         raise ConversionError(
-            f"{path}: {suffix or 'no suffix'} is none of {known}{nearest(suffix, KERAS_SUFFIXES)}"
+            f"{path}: {suffix or 'no suffix'} is none of {known}{nearest(suffix, SUFFIXES)}"
         )
+    if suffix in sklearn.SUFFIXES:
+        return sklearn.load(path, trust_pickle=trust_pickle)
     keras_file.check(path)
     if suffix == ".keras":
         return keras3.load(path)
