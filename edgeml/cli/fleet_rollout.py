@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import print_json
-from edgeml.cli.repo import hours, seconds
+from edgeml.cli.units import hours, seconds
 from edgeml.errors import ConfigError, UpdateError
 
 

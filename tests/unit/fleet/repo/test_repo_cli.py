@@ -13,7 +13,7 @@ import pytest
 from edgeml.cli import fleet
 from edgeml.cli import repo as repo_verb
 from edgeml.cli.main import main
-from edgeml.cli.repo import hours, seconds
+from edgeml.cli.units import hours, seconds
 from edgeml.errors import ConfigError, TrustError, UpdateError
 
 MakeBundle = Callable[..., Path]
