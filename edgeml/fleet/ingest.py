@@ -48,7 +48,7 @@ class Limits:
             their memory.
     """
 
-    interval_s: float = 0.02
+    interval_s: float = 0.05
     messages: int = 1_000
     size_bytes: int = 4 * 1024 * 1024
 
