@@ -2,8 +2,9 @@
 
 Every device is a real session over a socket of its own (benchmarks/fleet/clients.py)
 and has a result a second. At the end every row in the store is compared with
-what was produced. Prints one JSON object; `--plot` draws how cost grows with
-the number of devices, from a file that an earlier `--output` wrote, too.
+what was produced. Every process has a session of its own, as services have, because
+Linux shares processors among sessions first. Prints one JSON object; `--plot`
+draws how cost grows with the number of devices.
 
     python benchmarks/fleet_load.py [--devices 100 500] [--seconds 20] [--store sqlite]
         [--output FILE.json] [--plot FILE.svg]
@@ -18,10 +19,11 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import IO, Any
 
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, find_mosquitto, free_port
 from edgeml.fleet.stores import open_store
@@ -30,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIENTS = ROOT / "benchmarks" / "fleet" / "clients.py"
 PLOT = ROOT / "benchmarks" / "fleet" / "plot.py"
 SAMPLE_S = 5.0
+DEVICES_A_PROCESS = 500
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 
@@ -113,35 +116,30 @@ def measure(number: int, seconds: float, kind: str, home: Path) -> dict[str, Any
         broker = stack.enter_context(_broker(home))
         place, server_pid = _place(kind, home, stack)
         ingests = [_start_ingest(broker.url, place, stack) for _ in range(2)]
-        clients = subprocess.Popen(
-            [sys.executable, str(CLIENTS), str(broker.port), "bench", str(number), str(seconds)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        stack.callback(clients.kill)
-        assert clients.stdout is not None
-        if clients.stdout.readline() != "ready\n":
-            raise SystemExit("the devices did not come up")
         pids = {f"ingest {n + 1}": ingest.pid for n, ingest in enumerate(ingests)}
         pids["broker"] = broker.pid
         if server_pid is not None:
             pids["database"] = server_pid
+        clients = _start_clients(broker.port, number, seconds, stack)
         started_s = monotonic()
         with Watch(pids) as watch:
-            document = json.loads(clients.stdout.read())
+            _begin(clients)
+            documents = [json.loads(_out(client).read()) for client in clients]
             cpu_s = watch.cpu_s()
         took_s = monotonic() - started_s
-        clients.wait()
         tallies = [_end_ingest(ingest) for ingest in ingests]
-        produced = document.pop("produced")
-        cpu_s["devices"] = document.pop("cpu_s")
+        produced = {name: n for one in documents for name, n in one["produced"].items()}
+        cpu_s["devices"] = round(sum(one["cpu_s"] for one in documents), 2)
         return {
             "devices": number,
             "seconds": seconds,
             "took_s": round(took_s, 1),
             "produced": sum(produced.values()),
             **_compare(place, produced),
-            **document,
+            "unconfirmed": sum(one["unconfirmed"] for one in documents),
+            "sent_again": sum(one["sent_again"] for one in documents),
+            "problems": [problem for one in documents for problem in one["problems"]],
+            "confirmed_lag_s": _quantiles(documents),
             "ingests_rows": [tally["rows"] for tally in tallies],
             "commits": [tally["commits"] for tally in tallies],
             "duplicates": sum(tally["duplicates"] for tally in tallies),
@@ -156,6 +154,55 @@ def measure(number: int, seconds: float, kind: str, home: Path) -> dict[str, Any
         }
 
 
+def _start_clients(
+    port: int, number: int, seconds: float, stack: ExitStack
+) -> "list[subprocess.Popen[str]]":
+    clients = []
+    for first in range(0, number, DEVICES_A_PROCESS):
+        few = min(DEVICES_A_PROCESS, number - first)
+        arguments = [str(port), "bench", str(first), str(few), str(seconds)]
+        client = subprocess.Popen(
+            [sys.executable, str(CLIENTS), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        stack.callback(client.kill)
+        clients.append(client)
+    for client in clients:
+        if _out(client).readline() != "ready\n":
+            raise SystemExit("the devices did not come up")
+    return clients
+
+
+def _begin(clients: "list[subprocess.Popen[str]]") -> None:
+    for client in clients:
+        assert client.stdin is not None
+        client.stdin.write("begin\n")
+        client.stdin.flush()
+
+
+def _out(process: "subprocess.Popen[str]") -> IO[str]:
+    assert process.stdout is not None
+    return process.stdout
+
+
+def _quantiles(documents: list[dict[str, Any]]) -> dict[str, float]:
+    """From the moment at which a result was due until the device heard that it is stored."""
+    counts: Counter[int] = Counter()
+    for document in documents:
+        counts.update(dict(document["lags_ms"]))
+    whole, so_far = counts.total(), 0
+    found: dict[str, float] = {}
+    for lag_ms in sorted(counts):
+        so_far += counts[lag_ms]
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)):
+            if so_far >= share * whole:
+                found.setdefault(name, lag_ms / 1000)
+    return found
+
+
 def _broker(home: Path) -> LocalBroker:
     """A Mosquitto that keeps as much for a subscriber as `edgeml fleet mosquitto-acl` lets it."""
     mosquitto = find_mosquitto()
@@ -167,7 +214,9 @@ def _broker(home: Path) -> LocalBroker:
         f"listener {port} 127.0.0.1\nallow_anonymous true\nmax_queued_messages 10000\n",
         encoding="utf-8",
     )
-    return LocalBroker(BrokerKind("mosquitto", (str(mosquitto), "-c", str(settings))), port)
+    return LocalBroker(
+        BrokerKind("mosquitto", ("setsid", str(mosquitto), "-c", str(settings))), port
+    )
 
 
 def _place(kind: str, home: Path, stack: ExitStack) -> tuple[str, int | None]:
@@ -188,6 +237,7 @@ def _start_ingest(url: str, place: str, stack: ExitStack) -> subprocess.Popen[st
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     stack.callback(process.kill)
     assert process.stderr is not None
