@@ -9,8 +9,7 @@ from the device's owner, never from a cache.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +20,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
+from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.chunk import decode_file
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
 from edgeml.releases.metadata import parse_metadata
@@ -40,9 +40,6 @@ _TARGETS_URL: Final = _BASE + "targets/"
 _ROLES: Final = ("timestamp", "snapshot", "targets", "rollout")
 _MAX_TIMESTAMP_BYTES: Final = 16 << 10
 
-Get = Callable[[str], bytes | None]
-"""Gives a published file by its name (`tuf/bundle`, `c/SHA256`), or None."""
-
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (tuf.ExpiredMetadataError, "expired"),
     (tuf.BadVersionNumberError, "rollback"),
@@ -52,30 +49,6 @@ _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (tuf.DownloadError, "missing"),
     (tuf.RepositoryError, "invalid"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A release that the rule of this device's group names and that the targets role signed."""
-
-    rule: Rule
-    bundle_digest: str
-    bundle_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What the publisher says now.
-
-    Attributes:
-        offers: by model name; a name without a rule has none.
-        revoked: releases that nobody should run.
-        signed_s: the latest signed time in all of it.
-    """
-
-    offers: Mapping[str, Offer] = field(default_factory=dict)
-    revoked: frozenset[str] = frozenset()
-    signed_s: int = 0
 
 
 class Trust:

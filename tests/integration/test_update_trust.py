@@ -2,56 +2,18 @@
 
 import json
 import shutil
-import time
 from pathlib import Path
 
 import pytest
 
-from edgeml.bundle import Bundle, pack
-from edgeml.clock import ManualClock
 from edgeml.errors import TrustError
-from edgeml.fleet.repo.publish import Outgoing, to_folder
-from edgeml.fleet.repo.repository import Repository
-from edgeml.ota.transport import Folder
-from edgeml.ota.trust import Get, Standing, Trust
+from edgeml.ota.standing import Standing
+from edgeml.ota.trust import Trust
 from edgeml.releases.chunk import decode
 from edgeml.releases.metadata import encode_metadata, parse_metadata
 from edgeml.releases.names import file_name
 
-ROOT = Path(__file__).resolve().parents[2]
-ACTIVITY = ROOT / "models" / "activity" / "activity.tflite"
-DAY_S = 86_400
-
-
-def getter(folder: Path) -> Get:
-    transport = Folder(folder)
-    return lambda name: dict(transport.fetch([name], 20 << 20)).get(name)
-
-
-class Publisher:
-    """A repository, and the folder that it publishes into."""
-
-    def __init__(self, place: Path) -> None:
-        self.clock = ManualClock(time.time())
-        self.repository = Repository(place / "repo", clock=self.clock)
-        self.repository.create()
-        self.out = place / "out"
-        self._place = place
-
-    @property
-    def root(self) -> bytes:
-        return (self._place / "repo" / "metadata" / "1.root.json").read_bytes()
-
-    def release(self, version: int) -> None:
-        given = Bundle.read(ACTIVITY)
-        manifest = given.manifest.replace(version=version)
-        path = self._place / f"activity-{version}.tflite"
-        path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
-        self.repository.release([path])
-
-    def publish(self) -> None:
-        with self.repository.open() as ledger:
-            to_folder(Outgoing(ledger, self.clock.now_s()), self.out)
+from .publisher import DAY_S, Publisher, getter
 
 
 @pytest.fixture

@@ -1,0 +1,54 @@
+"""From a signed index to a whole bundle: what is here is copied, the rest is fetched.
+
+Each transport is asked for what is still missing, then the next one. A chunk
+counts only once its bytes are those that the index names, so a transport that
+lies costs its own time and nothing else.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from edgeml.errors import UpdateError
+from edgeml.ota.journal import Held
+from edgeml.ota.parcel import Parcel
+from edgeml.ota.store import Store
+from edgeml.ota.transport import Transport
+from edgeml.releases.chunk import MAX_CHUNK_BYTES, decode
+from edgeml.releases.index import ReleaseIndex
+from edgeml.releases.names import file_name
+
+log: Final = logging.getLogger("edgeml.updates")
+
+_MAX_ENCODED_BYTES: Final = MAX_CHUNK_BYTES + 1
+
+
+def fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) -> Held:
+    """Get a release together, from where it was left.
+
+    Raises:
+        UpdateError: it does not fit on the disk, or no transport has all of it now. What
+            came is kept, and the next call goes on from there.
+    """
+    parcel = Parcel(store, index)
+    journal = store.journal
+    parcel.copy_from([held for held in (journal.current, journal.previous) if held is not None])
+    lies: list[str] = []
+    for transport in transports:
+        wanted = {file_name(chunk.digest): chunk for _, chunk in parcel.missing()}
+        for name, encoded in transport.fetch(list(wanted), _MAX_ENCODED_BYTES):
+            chunk = wanted.get(name)
+            if chunk is None:
+                continue
+            try:
+                parcel.put(chunk.digest, decode(encoded, chunk.digest, chunk.plain_bytes))
+            except UpdateError as exc:
+                lies.append(f"{transport.name}: {exc}")
+                log.warning("%s: %s", transport.name, exc)
+    parcel.sync()
+    left = len(parcel.missing())
+    if left:
+        where = ", ".join(transport.name for transport in transports) or "no transport"
+        reason = lies[0] if lies else f"missing: {left} chunks of {index.release}"
+        raise UpdateError(f"{reason}; asked {where}, {parcel.fraction:.0%} is here")
+    return parcel.finish()

@@ -1,0 +1,72 @@
+"""What somebody sets about updates, checked when it is set."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from edgeml.errors import ConfigError, nearest
+from edgeml.ota.probation import Limits
+from edgeml.releases.names import DEFAULT_GROUP, checked_name
+
+POLICIES: Final = ("auto", "ask", "hours")
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """How a device gets new models.
+
+    Attributes:
+        root: the publisher's first root, as it was carried to this device by hand.
+        http: the address that the publisher's folder is served under; None for no web server.
+        folder: where the publisher's folder may be found, such as a USB stick's; None for none.
+        policy: `auto` installs what is offered, `hours` only within `hours`, `ask` when
+            it was agreed to.
+        hours: the hours of this device's day, such as (2, 5), for the policy `hours`.
+        group: the group of devices that this one is in.
+        check_interval_s: between two looks at what is offered.
+        slower: how many times the incumbent's p95 a candidate's may take in the probe.
+        probation: what a new model must keep after it was installed.
+        max_bytes_per_s: a bound on downloads; None for none.
+
+    Raises:
+        ConfigError: a value that cannot work, named.
+    """
+
+    root: str | os.PathLike[str]
+    http: str | None = None
+    folder: str | os.PathLike[str] | None = None
+    policy: str = "auto"
+    hours: tuple[int, int] | None = None
+    group: str = DEFAULT_GROUP
+    check_interval_s: float = 3600.0
+    slower: float = 2.0
+    probation: Limits = field(default_factory=Limits)
+    max_bytes_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ConfigError(
+                f"updates: policy {self.policy!r} is none of {', '.join(POLICIES)}"
+                f"{nearest(self.policy, POLICIES)}"
+            )
+        if (self.policy == "hours") != (self.hours is not None):
+            raise ConfigError('updates: policy="hours" and hours=(2, 5) go together')
+        if not self.check_interval_s > 0 or not self.slower > 0:
+            raise ConfigError("updates: check_interval_s and slower should be above 0")
+        checked_name(self.group, "updates: group")
+
+    def read_root(self) -> bytes:
+        """The root file.
+
+        Raises:
+            ConfigError: it cannot be read.
+        """
+        path = Path(self.root)
+        try:
+            return path.read_bytes()
+        except OSError as exc:
+            raise ConfigError(
+                f"updates: the root {path} cannot be read ({exc.strerror or exc}); carry the "
+                "publisher's metadata/1.root.json to this device"
+            ) from exc
