@@ -1,12 +1,18 @@
-"""A TCP proxy that knows enough MQTT to repeat and swap messages, and that tears lines."""
+"""A TCP proxy that knows enough MQTT to repeat and swap messages, and that tears lines.
+
+It does so in both directions: results on their way to the broker and from it,
+acknowledgements on their way back.
+"""
 
 import random
+import select
 import socket
 import threading
 from contextlib import suppress
 
-_PUBLISH_QOS1 = 0x32
-_TYPE_AND_QOS = 0xF6
+_PUBLISH = 3
+_SHARE = 0.1
+_HELD_S = 0.1
 
 
 class Proxy:
@@ -22,6 +28,8 @@ class Proxy:
         self._rng = random.Random(seed)
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self.doubled = 0
+        self.swapped = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -57,39 +65,34 @@ class Proxy:
             with self._lock:
                 self._sockets |= {near, far}
             threading.Thread(target=self._mangle, args=(near, far), daemon=True).start()
-            threading.Thread(target=self._copy, args=(far, near), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while chunk := source.recv(65536):
-                sink.sendall(chunk)
-        self._end(source, sink)
+            threading.Thread(target=self._mangle, args=(far, near), daemon=True).start()
 
     def _mangle(self, source: socket.socket, sink: socket.socket) -> None:
         buffer, held = b"", b""
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             while True:
-                source.settimeout(0.1 if held else None)
-                try:
-                    chunk = source.recv(65536)
-                except TimeoutError:
+                if held and not select.select([source], [], [], _HELD_S)[0]:
                     sink.sendall(held)
                     held = b""
-                    continue
+                chunk = source.recv(65536)
                 if not chunk:
                     break
                 buffer += chunk
                 while packet := _first_packet(buffer):
                     buffer = buffer[len(packet) :]
                     if held:
+                        self.swapped += 1
                         sink.sendall(packet + held)
                         held = b""
-                    elif packet[0] & _TYPE_AND_QOS != _PUBLISH_QOS1:
+                    elif packet[0] >> 4 != _PUBLISH:
                         sink.sendall(packet)
-                    elif self._rng.random() < 0.1:
+                    elif self._rng.random() < _SHARE:
                         held = packet
+                    elif self._rng.random() < _SHARE:
+                        self.doubled += 1
+                        sink.sendall(packet * 2)
                     else:
-                        sink.sendall(packet * (2 if self._rng.random() < 0.1 else 1))
+                        sink.sendall(packet)
         self._end(source, sink)
 
     def _end(self, *sockets: socket.socket) -> None:
