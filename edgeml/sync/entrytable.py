@@ -29,6 +29,10 @@ class EntryTable:
         db: the database; the caller holds the transactions.
         clock: stamps gaps.
         lived_s: the outbox's running time.
+
+    Attributes:
+        border: no gap is on both sides of this number, because what lies beyond may not be sent
+            yet; None where everything may.
     """
 
     def __init__(self, db: sqlite3.Connection, clock: Clock, lived_s: Callable[[], float]) -> None:
@@ -36,6 +40,7 @@ class EntryTable:
         self._clock = clock
         self._lived_s = lived_s
         self._models: dict[ModelRef, int] = {}
+        self.border: int | None = None
         self.recount()
 
     def recount(self) -> None:
@@ -168,7 +173,13 @@ class EntryTable:
     def write_gaps(self, lost: Spans, reason: str) -> None:
         """Put gap records where nothing is any more."""
         for first, last in lost.ranges:
+            if self._crosses(first, last) and self.border is not None:
+                self.insert(self._gap(first, self.border, reason))
+                first = self.border + 1
             self.insert(self._gap(first, last, reason))
+
+    def _crosses(self, first: int, last: int) -> bool:
+        return self.border is not None and first <= self.border < last
 
     def _gap(self, first: int, last: int, reason: str) -> Entry:
         """The gap record, grown together with those that it touches.
@@ -183,6 +194,8 @@ class EntryTable:
         ]
         for row in near:
             if row is None or (row[1] != first - 1 and row[0] != last + 1):
+                continue
+            if self._crosses(min(first, row[0]), max(last, row[1])):
                 continue
             other = json.loads(row[2])["fields"]["reason"]
             if other != reason and apart:

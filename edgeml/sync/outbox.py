@@ -236,6 +236,7 @@ class Outbox:
         with translated(self.path), self._transaction():
             self._set("vouched", self.next_seq - 1)
         self._newest, self.vouched = True, self.next_seq - 1
+        self._table.border = None
 
     def rotate(self) -> None:
         """Become another outbox: new id, the same rows, numbered from 1.
@@ -261,6 +262,7 @@ class Outbox:
             raise
         self.next_seq, self.mark = next_seq, 0
         self._newest, self.vouched = True, next_seq - 1
+        self._table.border = None
 
     def evict(self, share: float) -> Spans:
         """Give up the oldest share of the results, to make room on a full disk.
@@ -316,6 +318,7 @@ class Outbox:
             self._newest = self.boots == 1
             self._opened_s = self._clock.monotonic_s()
             self._table = EntryTable(self._db, self._clock, self._lived_s)
+            self._table.border = None if self._newest else self.vouched
             self._find_oldest()
             self._db.execute("BEGIN IMMEDIATE")
             self._set("boots", self.boots)

@@ -53,6 +53,7 @@ class Delivering(RuleBasedStateMachine):
         self.damaged = False
         self.next_number = 0
         self.restored = False
+        self.old_card = False
         self.outboxes = 1
 
     @initialize(small=st.booleans())
@@ -83,6 +84,7 @@ class Delivering(RuleBasedStateMachine):
 
     def rotate(self) -> None:
         """Rotate, and note which number each durable result has from then on."""
+        assert self.old_card, "the outbox changes its name, and nobody put an old card in"
         old_id, held = self.outbox.id, self.held()
         Outbox.rotate(self.outbox)
         moved, next_seq = {}, 1
@@ -236,6 +238,7 @@ class Delivering(RuleBasedStateMachine):
         for tail in ("", "-wal", "-shm"):
             (self.home / f"outbox.db{tail}").unlink(missing_ok=True)
         shutil.copyfile(self.copy, self.home / "outbox.db")
+        self.old_card = True
         stored = {row["window"] for row in self.store.results()}
         # What was only on the other card is gone, and nobody can know of it.
         self.durable = {n: where for n, where in self.durable.items() if n in stored}

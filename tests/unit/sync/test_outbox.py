@@ -320,3 +320,25 @@ def test_very_many_gaps_are_told_apart_no_more(
     assert spans_of(everything(outbox)) == Spans(((1, 100),))
     assert len(gaps(outbox)) <= 12
     assert gaps(outbox)[-1][2] == "several"
+
+
+def test_no_gap_reaches_from_what_is_vouched_for_to_what_is_not(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """It would be sent for its beginning, and tell the store of numbers that may not be sent."""
+    caps = Caps(results_bytes=1_000, events_bytes=10_000)
+    box = Outbox(tmp_path / "x.db", caps, clock)
+    for n in range(10):
+        store(box, *(a_result(n) for _ in range(3)))
+    box.close()
+    box = Outbox(tmp_path / "x.db", caps, clock)
+    assert box.vouched == 30
+    for n in range(20):
+        store(box, *(a_result(n) for _ in range(3)))
+    assert gaps(box)[0][:2] == (1, 30)
+    assert gaps(box)[1][0] == 31
+    box.vouch()
+    store(box, *(a_result(n) for n in range(30)))
+    assert len(gaps(box)) == 2
+    assert spans_of(everything(box)) == Spans(((1, 120),))
+    box.close()
