@@ -5,7 +5,7 @@ right. The state is one row number for each tree; a level gathers by it, compare
 and selects, in seven operators, however many trees there are. Leaves lead to
 themselves, so trees of unequal depth wait for the deepest. Equal leaves are one
 leaf, equal nodes with equal children one node, and a node whose two children
-are the same is left out. docs/adr has what else was measured.
+are the same is left out. docs/adr/0016 has what else was measured.
 """
 
 from collections.abc import Sequence
