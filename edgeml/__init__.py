@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeml.device import Device as Device
     from edgeml.errors import EdgeMLError as EdgeMLError
     from edgeml.lane import Cascade as Cascade
+    from edgeml.ota.settings import Updates as Updates
     from edgeml.result import ModelRef as ModelRef
     from edgeml.result import Result as Result
     from edgeml.runtime.model import Model as Model
@@ -28,6 +29,7 @@ _HOMES = {
     "ModelRef": "edgeml.result",
     "Mqtt": "edgeml.sync.settings",
     "Result": "edgeml.result",
+    "Updates": "edgeml.ota.settings",
 }
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "ModelRef",
     "Mqtt",
     "Result",
+    "Updates",
     "__version__",
 ]
 

@@ -8,8 +8,9 @@ holds up a window.
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, nearest
@@ -27,7 +28,12 @@ from edgeml.sensors.live import POLICIES
 from edgeml.sensors.window import WindowStats
 from edgeml.streams import Items, Models, Streams, answer
 from edgeml.sync.delivery import Delivery
-from edgeml.sync.settings import Mqtt
+from edgeml.sync.settings import Mqtt, state_directory
+
+if TYPE_CHECKING:
+    from edgeml.ota.settings import Updates
+    from edgeml.ota.updater import Change
+    from edgeml.updating import Updating
 
 log: Final = logging.getLogger("edgeml.device")
 
@@ -54,6 +60,8 @@ class Device:
             and when they come back; None leaves them as they are.
         thermometer: gives the CPU's temperature in degrees Celsius, or raises SensorError;
             None asks this machine. `duty` alone reads it.
+        updates: where new models come from and when they are taken; None for never. Models
+            given as a file or as bytes are the factory's; what was installed since serves.
         clock: where time comes from.
 
     Raises:
@@ -61,6 +69,7 @@ class Device:
             channel that no model has.
         BundleError, BackendError: a model cannot be loaded.
         OutboxError: the outbox cannot be opened.
+        UpdateError: the folder of the updates cannot be used.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class Device:
         on_out_of_range: str = "restart",
         duty: DutyLimits | None = None,
         thermometer: Callable[[], float] | None = None,
+        updates: "Updates | None" = None,
         clock: Clock | None = None,
     ) -> None:
         if not NAME_PATTERN.fullmatch(device_id):
@@ -97,9 +107,15 @@ class Device:
         self._closed = False
         self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
+        self._updating = None if updates is None else _updating(device_id, updates, self._clock)
         self._streams = Streams(
             model,
-            lambda one: Lane(one, on_nan=on_nan, limits=limits, on_out_of_range=on_out_of_range),
+            lambda one: Lane(
+                one if self._updating is None else self._updating.resolve(one),
+                on_nan=on_nan,
+                limits=limits,
+                on_out_of_range=on_out_of_range,
+            ),
         )
         try:
             _check_limits(limits or {}, self.models)
@@ -107,6 +123,9 @@ class Device:
             if sync is not None:
                 self._delivery = Delivery(device_id, sync, clock=self._clock)
                 self._delivery.start()
+            if self._updating is not None:
+                self._updating.observers.append(self._on_change)
+                self._updating.start(self._streams.lanes)
         except BaseException:
             self._streams.close()
             raise
@@ -158,6 +177,23 @@ class Device:
         """
         check_reaction(self.models, label, model)
         self._reactions.append(Reaction(Trigger(label, windows), model, began, ended))
+
+    def on_update(self, callback: "Callable[[Change], object]") -> None:
+        """Call something at each step of an update; from the updates' own thread.
+
+        Raises:
+            ConfigError: the device was made without `updates`.
+        """
+        self._needs_updates().observers.append(callback)
+
+    def agree(self, release: str) -> None:
+        """Let a release that waits be installed, under the policy `ask`.
+
+        Raises:
+            ConfigError: the device was made without `updates`.
+            UpdateError: that release does not wait.
+        """
+        self._needs_updates().agree(release)
 
     def run(
         self, source: Items | Mapping[str, Items], *, tick: Callable[[], bool] = lambda: True
@@ -224,6 +260,8 @@ class Device:
         What is not delivered by then stays in the outbox and goes out the next time.
         """
         self._closed = True
+        if self._updating is not None:
+            self._updating.close()
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.close(timeout_s)
@@ -237,6 +275,8 @@ class Device:
         self._latency.add(took_us)
         if self._duty is not None:
             self._duty.took(took_us / 1e6, stride_s)
+        if self._updating is not None:
+            self._updating.observe(result)
         if self._delivery is not None:
             self._delivery.put(result)
             self._note_health(self._delivery)
@@ -254,6 +294,20 @@ class Device:
             loop_health(self._latency, self._window_stats(), self._streams.health(), duty)
         )
 
+    def _needs_updates(self) -> "Updating":
+        if self._updating is None:
+            raise ConfigError("this device has no updates; make it with updates=edgeml.Updates(…)")
+        return self._updating
+
+    def _on_change(self, change: "Change") -> None:
+        """A step of an update goes home as an event, and onto the state topic."""
+        if self._delivery is None or self._updating is None:
+            return
+        self._delivery.event("update", change.as_dict())
+        if change.event in ("unhealthy", "revoked"):
+            self._delivery.event("rollback", {"release": change.release, "reason": change.reason})
+        self._delivery.set_update(self._updating.standing())
+
     def _turn_duty(self, duty: DutyControl) -> None:
         """Widen the strides, or bring them back, as the last seconds ask for."""
         stats = self._window_stats()
@@ -268,6 +322,18 @@ class Device:
 
     def _window_stats(self) -> tuple[WindowStats, ...]:
         return tuple(lane.stats for lane in self._streams.lanes)
+
+
+def _updating(device_id: str, updates: "Updates", clock: Clock) -> "Updating":
+    """The updates' own code is loaded only where it is used."""
+    from edgeml.ota.settings import Updates
+    from edgeml.updating import Updating
+
+    if not isinstance(updates, Updates):
+        raise ConfigError(f"updates is {updates!r}; it should be edgeml.Updates(root=…)")
+    given = updates.state
+    folder = state_directory() / f"updates-{device_id}" if given is None else Path(given)
+    return Updating(device_id, updates, folder, clock)
 
 
 def _check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:

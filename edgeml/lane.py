@@ -7,6 +7,7 @@ where a cheap one found reason to.
 
 import math
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -66,6 +67,7 @@ class Lane:
         self._on_nan = on_nan
         self._on_out_of_range = on_out_of_range
         self._factor = 1
+        self._offered: deque[Model] = deque()
         try:
             gate = what.gate if isinstance(what, Cascade) else what
             self._stages.append(_Stage(gate, _always))
@@ -73,7 +75,8 @@ class Lane:
                 passes = _passes(what.when, self.model)
                 self._stages.append(_Stage(what.then, passes))
                 _check_cascade(*self.models)
-            self._limits = _limits_of(self.model, limits or {})
+            self._ranges = limits or {}
+            self._limits = _limits_of(self.model, self._ranges)
             self._windower = self._new_windower()
         except BaseException:
             self.close()
@@ -119,6 +122,8 @@ class Lane:
             InputError: the window does not fit.
             BackendError: the interpreter failed.
         """
+        while self._offered:
+            self._take_over(self._offered.popleft())
         if isinstance(items, Block):
             for window in self._windower.push_block(items):
                 yield from self._answer(window)
@@ -128,10 +133,37 @@ class Lane:
             if found is not None:
                 yield from self._answer(found)
 
+    def offer(self, model: Model) -> bool:
+        """Serve with another model of the same name between two windows; from any thread.
+
+        The lane owns it from here on. Labels, threshold, preprocessing and smoothing
+        change with it, and where it takes other windows, the window under way begins anew.
+
+        Returns:
+            False where the lane has no model of that name, or cannot take this one.
+        """
+        if all(stage.model.ref.name != model.ref.name for stage in self._stages):
+            return False
+        shape = model.manifest.inputs.shape
+        if len(self._stages) > 1 and shape != self.model.manifest.inputs.shape:
+            return False
+        self._offered.append(model)
+        return True
+
     def close(self) -> None:
         """Close the models that this lane loaded itself."""
         for stage in self._stages:
             stage.close()
+        while self._offered:
+            self._offered.popleft().close()
+
+    def _take_over(self, model: Model) -> None:
+        stage = next(one for one in self._stages if one.model.ref.name == model.ref.name)
+        before = self.model.manifest.inputs
+        stage.take_over(model)
+        if self.model.manifest.inputs != before:
+            self._limits = _limits_of(self.model, self._ranges)
+            self._windower = self._new_windower()
 
     def _new_windower(self) -> Windower:
         windower = Windower(
@@ -170,6 +202,11 @@ class _Stage:
         if window.broken:
             self._smoother.reset()
         return self._smoother.push(result)
+
+    def take_over(self, model: Model) -> None:
+        self.close()
+        self.model, self._owned = model, True
+        self._smoother = smoother(model.manifest.outputs)
 
     def reset(self) -> None:
         if self._smoother is not None:

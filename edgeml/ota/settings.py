@@ -28,6 +28,8 @@ class Updates:
         slower: how many times the incumbent's p95 a candidate's may take in the probe.
         probation: what a new model must keep after it was installed.
         max_bytes_per_s: a bound on downloads; None for none.
+        state: the folder for models and metadata; by default `updates-DEVICE` in the
+            state directory, beside the outbox.
 
     Raises:
         ConfigError: a value that cannot work, named.
@@ -43,6 +45,7 @@ class Updates:
     slower: float = 2.0
     probation: Limits = field(default_factory=Limits)
     max_bytes_per_s: float | None = None
+    state: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:

@@ -7,10 +7,10 @@ into messages that the broker accepts, and tells the session what became of them
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from edgeml.clock import Clock
 from edgeml.errors import LinkError, OutboxError, ProtocolError
@@ -86,6 +86,7 @@ class Courier:
         self._budget = Budget(settings.allowance, clock.monotonic_s())
         self._allowed_s: float | None = None
         self._model: ModelRef | None = None
+        self._update: Mapping[str, Any] | None = None
         self.record = LineRecord()
         self._ack_topic = self._topic(topics.ACK)
         self._session = self._new_session()
@@ -126,7 +127,14 @@ class Courier:
         outbox = self._outbox
         epoch = (outbox.boots, connection)
         state = State(
-            online, self._device, outbox.id, epoch, self._clock.now_s(), __version__, self._model
+            online=online,
+            device=self._device,
+            outbox=outbox.id,
+            epoch=epoch,
+            time_s=self._clock.now_s(),
+            version=__version__,
+            model=self._model,
+            update=self._update,
         )
         return Message(self._topic(topics.STATE), state.encode(), qos=1, retain=True)
 
@@ -134,6 +142,12 @@ class Courier:
         """Another model runs now: say so on the state topic."""
         if model != self._model:
             self._model = model
+            self._announce()
+
+    def set_update(self, update: Mapping[str, Any] | None) -> None:
+        """An update went a step further: say so on the state topic."""
+        if update != self._update:
+            self._update = update
             self._announce()
 
     def _announce(self) -> None:

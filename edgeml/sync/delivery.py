@@ -104,6 +104,7 @@ class Delivery:
         self._health_due_s = self._clock.monotonic_s()
         self._model: ModelRef | None = None
         self._model_changed = False
+        self._update: Mapping[str, Any] | None = None
         self._health_fields: Mapping[str, Any] = {}
 
     def __enter__(self) -> "Delivery":
@@ -205,6 +206,10 @@ class Delivery:
                 f"{kind!r} is not a kind of event that can be reported; name what happened"
             )
         self._started().put(PendingEvent(self._clock.now_s(), kind, dict(fields or {})))
+
+    def set_update(self, update: Mapping[str, Any] | None) -> None:
+        """What the state topic says of updates, from now on: JSON values."""
+        self._update = None if update is None else dict(update)
 
     def set_health(self, fields: Mapping[str, Any]) -> None:
         """More fields for the health topic, from now on: latencies, drops, temperature.
@@ -318,6 +323,7 @@ class Delivery:
             if self._model_changed:
                 self._model_changed = False
                 courier.set_model(self._model)
+            courier.set_update(self._update)
             now_s = self._clock.monotonic_s()
             if courier.record.connected and now_s >= self._health_due_s:
                 self._health_due_s = now_s + self._settings.health_interval_s

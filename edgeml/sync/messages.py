@@ -140,6 +140,7 @@ class State:
     time_s: float
     version: str
     model: ModelRef | None = None
+    update: Mapping[str, Any] | None = None
 
     def encode(self) -> bytes:
         """The message's bytes."""
@@ -154,6 +155,8 @@ class State:
         }
         if self.model is not None:
             document["model"] = model_document(self.model)
+        if self.update is not None:
+            document["update"] = dict(self.update)
         return dump(document)
 
     @classmethod
@@ -169,6 +172,7 @@ class State:
         if len(epoch) != 2:
             raise ProtocolError(f"state.epoch has {len(epoch)} numbers; it should have 2")
         model = fields.optional_child("model")
+        update = fields.optional_child("update")
         return cls(
             online=fields.boolean("online"),
             device=clean(fields.text("device")),
@@ -177,6 +181,7 @@ class State:
             time_s=fields.number("time_s"),
             version=clean(fields.text("edgeml")),
             model=None if model is None else model_of(model),
+            update=None if update is None else update.raw,
         )
 
 
