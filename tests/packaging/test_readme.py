@@ -126,6 +126,8 @@ def test_every_command_works(block: str, place: Path, broker: LocalBroker) -> No
 
 @pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.splitlines()[0][:60])
 def test_every_piece_of_python_works(block: str, place: Path, broker: LocalBroker) -> None:
+    if "Updates(" in block:
+        _run("edgeml repo init updates", place)
     (place / "snippet.py").write_text(_here(block, broker))
     _run(f"{shutil.which('python', path=_environment(place)['PATH'])} snippet.py", place)
 

@@ -1,5 +1,7 @@
 """The table of an update's life is whole: every state is reached, left, and safe to die in."""
 
+from pathlib import Path
+
 import pytest
 
 from edgeml.errors import UpdateError
@@ -36,3 +38,8 @@ def test_the_diagram_has_every_edge() -> None:
     text = diagram()
     assert text.count("-->") == len(TRANSITIONS) + 1
     assert "probation --> rolling_back: unhealthy" in text
+
+
+def test_the_documentation_draws_the_table_as_it_is() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "updates.md"
+    assert diagram() in page.read_text("utf-8")
