@@ -66,7 +66,8 @@ def convert(
 
     Args:
         source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
-            or the path of a `.keras`, `.h5`, `.skops` or pickle file or of a SavedModel.
+            or the path of a `.keras`, `.h5`, `.tflite`, `.skops` or pickle file or of a
+            SavedModel.
         calibration: raw windows in sensor units, from the training data: an array
             (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
             or the path of what `edgeml.sensors.windowfile` reads.
@@ -125,14 +126,24 @@ def convert(
     )
     with tempfile.TemporaryDirectory(prefix="edgeml-convert-") as name:
         steps("export")
-        model.save(Path(name))
+        if model.lite is None:
+            model.save(Path(name))
         clip = spec.outputs.task != "anomaly"
-        workshop = Workshop(Path(name), io, prepared, max_bytes=max_bytes, clip=clip)
+        start = model.lite or Path(name)
+        kept_io = model.lite.io if model.lite is not None and model.only else io
+        workshop = Workshop(start, kept_io, prepared, max_bytes=max_bytes, clip=clip)
         steps("calibrate")
-        if any(one.calibrated for one in schemes) and not model.float_only:
+        if any(one.calibrated for one in schemes) and not model.only:
             workshop.try_calibrating()
         tried = attempt_all(
-            workshop, schemes, inputs, judge, limit, steps, float_only=model.float_only
+            workshop,
+            schemes,
+            inputs,
+            judge,
+            limit,
+            steps,
+            only=model.only,
+            because=model.because,
         )
         choice = choose(tried, limit, chosen_metric, max_bytes)
         float_tflite = workshop.float_file()

@@ -38,9 +38,9 @@ def check_schemes(model: FloatModel, schemes: Sequence[Scheme]) -> None:
         ConversionError: why, and which is.
     """
     names = [scheme.name for scheme in schemes]
-    if model.float_only and "float32" not in names:
+    if model.only and model.only not in names:
         raise ConversionError(
-            f"{', '.join(names)}: {model.float_only}; convert with --scheme float32"
+            f"{', '.join(names)}: {model.because}; convert with --scheme {model.only}"
         )
 
 

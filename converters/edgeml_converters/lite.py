@@ -119,6 +119,26 @@ def calibrate(folder: Path, calibration: Floats) -> bytes:
     return calibrated
 
 
+def calibrate_file(tflite: bytes, calibration: Floats) -> bytes:
+    """As `calibrate`, from a float .tflite instead of a SavedModel.
+
+    Args:
+        tflite: it.
+        calibration: float32 (n, *model input), preprocessed.
+
+    Raises:
+        ConversionError: the converter refuses the model.
+    """
+    tensorflow()
+    from tensorflow.lite.python.optimize.calibrator import Calibrator
+
+    with quiet_converter():
+        try:
+            return bytes(Calibrator(tflite).calibrate(lambda: _one_by_one(calibration)))
+        except Exception as exc:
+            raise _translated(exc, SCHEMES["int8"]) from exc
+
+
 def quantise(
     calibrated: bytes, io: str, *, dense_per_channel: bool = True, in_float: Sequence[str] = ()
 ) -> bytes:

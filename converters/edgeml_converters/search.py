@@ -85,7 +85,8 @@ def attempt_all(
     max_drop: float | None,
     begin: Callable[[str], object],
     *,
-    float_only: str = "",
+    only: str = "",
+    because: str = "",
 ) -> list[Tried]:
     """Try schemes one after another; mixed only where int8 loses too much.
 
@@ -96,14 +97,15 @@ def attempt_all(
         judge: compares.
         max_drop: None allows any.
         begin: called with the name of each before it is tried.
-        float_only: why no scheme but float32 is for this model; empty where all are.
+        only: the one scheme that is for this model; empty where all are.
+        because: why, where there is one.
     """
     tried: list[Tried] = []
     for scheme in schemes:
         begin(scheme.name)
         int8 = next((one for one in tried if one.scheme.name == "int8"), None)
-        if float_only and scheme.name != "float32":
-            tried.append(Skipped(scheme, f"not for this model: {float_only}"))
+        if only and scheme.name != only:
+            tried.append(Skipped(scheme, f"not for this model: {because}"))
         elif scheme.name == "mixed" and isinstance(int8, Attempt) and _fits(int8, max_drop):
             tried.append(Skipped(scheme, "not needed: int8 alone keeps the score"))
         else:

@@ -1,5 +1,8 @@
 """Makes the files of one source: each step that schemes share is done once.
 
+A source that is a `.tflite` already stays as it is, byte for byte, for the
+scheme that it has; other schemes start from it where it is float.
+
 Calibrating is a float conversion and a run over the data; int8, mixed and the
 float file all start from what it gives. What was made is kept, failures too, so
 that a model that cannot be calibrated is not tried again for the next scheme.
@@ -14,19 +17,20 @@ import numpy.typing as npt
 from edgeml.errors import ConversionError
 from edgeml_converters.int4 import convert_int4
 from edgeml_converters.int8 import Int8, convert_int8
-from edgeml_converters.lite import calibrate, convert_saved_model, quantise_int16
+from edgeml_converters.lite import calibrate, calibrate_file, convert_saved_model, quantise_int16
 from edgeml_converters.schemes import SCHEMES, Scheme
 from edgeml_converters.slim import slim
+from edgeml_converters.sources import LiteFile
 
 Floats = npt.NDArray[np.float32]
 
 
 class Workshop:
-    """One saved model, its calibration data, and what was made of them so far."""
+    """One model, its calibration data, and what was made of them so far."""
 
     def __init__(
         self,
-        folder: Path,
+        start: Path | LiteFile,
         io: str,
         calibration: Floats,
         *,
@@ -36,7 +40,8 @@ class Workshop:
         """Take the material.
 
         Args:
-            folder: a SavedModel whose `serve` signature has a batch of 1.
+            start: a SavedModel whose `serve` signature has a batch of 1, or a file that was
+                made already.
             io: "float" or "int8": the type of integer files' input and output.
             calibration: float32 (n, *model input), preprocessed.
             max_bytes: a size that int8 tries to stay within.
@@ -44,7 +49,7 @@ class Workshop:
         """
         self.io = io
         self.calibration = calibration
-        self._folder = folder
+        self._start = start
         self._max_bytes = max_bytes
         self._clip = clip
         self._calibrated: bytes | ConversionError | None = None
@@ -64,7 +69,7 @@ class Workshop:
         """
         if self._calibrated is None:
             try:
-                self._calibrated = calibrate(self._folder, self.calibration)
+                self._calibrated = self._calibrate()
             except ConversionError as exc:
                 self._calibrated = exc
         if isinstance(self._calibrated, ConversionError):
@@ -79,10 +84,17 @@ class Workshop:
         """
         if isinstance(self._calibrated, bytes):
             return self._calibrated
+        if isinstance(self._start, LiteFile):
+            return self._start.tflite
         if self._float is None:
             scheme = SCHEMES["float32"]
-            self._float = convert_saved_model(self._folder, scheme, "float", self.calibration)
+            self._float = convert_saved_model(self._start, scheme, "float", self.calibration)
         return self._float
+
+    def _calibrate(self) -> bytes:
+        if isinstance(self._start, LiteFile):
+            return calibrate_file(self._start.tflite, self.calibration)
+        return calibrate(self._start, self.calibration)
 
     def int8(self) -> Int8:
         """Full int8, with how it was made.
@@ -105,6 +117,8 @@ class Workshop:
             BackendError: the interpreter refuses what it made.
             MissingDependencyError: the scheme needs a package that is not installed.
         """
+        if isinstance(self._start, LiteFile) and scheme.name == self._start.scheme:
+            return self._start.tflite
         if scheme.name == "int8":
             return self.int8().tflite
         if scheme.name == "float32":
@@ -113,4 +127,8 @@ class Workshop:
             return slim(quantise_int16(self.calibrated(), self.io, self.calibration))
         if scheme.name == "int4":
             return slim(convert_int4(self.float_file()))
-        return slim(convert_saved_model(self._folder, scheme, self.io, self.calibration))
+        if isinstance(self._start, LiteFile):
+            raise ConversionError(
+                f"{scheme.name}: TensorFlow makes it from a model's source, not from a .tflite"
+            )
+        return slim(convert_saved_model(self._start, scheme, self.io, self.calibration))

@@ -118,6 +118,9 @@ def hostile(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "elf.keras", b"\x7fELF" + bytes(1000)
     yield "text.h5", b"weights, honestly" * 50
     yield "model.onnx", b"\x08\x07"
+    yield "empty.tflite", b""
+    yield "noise.tflite", b"\x20\x00\x00\x00TFL3" + np.random.default_rng(2).bytes(5000)
+    yield "pickle.tflite", pickle.dumps(Exploit(folder / "owned"))
     yield "noise.h5", b"\x89HDF\r\n\x1a\n" + np.random.default_rng(1).bytes(5000)
 
 

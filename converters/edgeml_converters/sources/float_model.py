@@ -17,6 +17,21 @@ BATCH: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
+class LiteFile:
+    """A `.tflite` that somebody made already.
+
+    Attributes:
+        tflite: without what a bundle has behind it.
+        scheme: what it is.
+        io: "float" or "int8": the type of its input and output, as `convert` names them.
+    """
+
+    tflite: bytes
+    scheme: str
+    io: str
+
+
+@dataclass(frozen=True, slots=True)
 class FloatModel:
     """A trained model, opened.
 
@@ -31,13 +46,16 @@ class FloatModel:
         predict: float32 (n, *input_shape) to float32 (n, *output_shape).
         save: writes a SavedModel, signature `serve` with a batch of 1, into a folder.
         notes: what was unusual about opening it.
-        float_only: why no scheme but float32 makes sense; empty where others may.
+        only: the one scheme that makes sense; empty where all may.
+        because: why, where there is one.
         activation: what a device applies to the outputs; None leaves it to the last
             operator.
         labels: the classifier's own classes, in the order of its outputs; empty where it
             has no names for them.
         shaped: the same model for windows of another shape with as many elements, where
             it takes plain rows; None for one that has a shape of its own.
+        lite: the file itself, where the source is a `.tflite` already; None where there is
+            a SavedModel to make one from.
     """
 
     framework: str
@@ -46,10 +64,12 @@ class FloatModel:
     predict: Callable[[Floats], Floats]
     save: Callable[[Path], None]
     notes: tuple[str, ...] = ()
-    float_only: str = ""
+    only: str = ""
+    because: str = ""
     activation: str | None = None
     labels: tuple[str, ...] = ()
     shaped: "Callable[[tuple[int, ...]], FloatModel] | None" = None
+    lite: LiteFile | None = None
 
 
 def one_of_each(inputs: int, outputs: int) -> None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Final
 
 from edgeml.errors import ConversionError, nearest
-from edgeml_converters.sources import keras2, keras3, keras_file, saved_model, sklearn
+from edgeml_converters.sources import keras2, keras3, keras_file, lite_file, saved_model, sklearn
 from edgeml_converters.sources.float_model import FloatModel
 
 KERAS_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
-SUFFIXES: Final = (*KERAS_SUFFIXES, *sklearn.SUFFIXES)
+SUFFIXES: Final = (*KERAS_SUFFIXES, lite_file.SUFFIX, *sklearn.SUFFIXES)
 
 
 def open_source(source: object, *, trust_pickle: bool = False) -> FloatModel:
@@ -17,7 +17,8 @@ def open_source(source: object, *, trust_pickle: bool = False) -> FloatModel:
 
     Args:
         source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
-            or the path of a `.keras`, `.h5`, `.skops` or pickle file or of a SavedModel.
+            or the path of a `.keras`, `.h5`, `.tflite`, `.skops` or pickle file or of a
+            SavedModel.
         trust_pickle: whether a pickle may be loaded, which executes what is in it.
 
     Raises:
@@ -48,6 +49,8 @@ def _open_path(path: Path, *, trust_pickle: bool) -> FloatModel:
         raise ConversionError(
             f"{path}: {suffix or 'no suffix'} is none of {known}{nearest(suffix, SUFFIXES)}"
         )
+    if suffix == lite_file.SUFFIX:
+        return lite_file.load(path)
     if suffix in sklearn.SUFFIXES:
         return sklearn.load(path, trust_pickle=trust_pickle)
     keras_file.check(path)
