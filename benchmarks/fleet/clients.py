@@ -28,7 +28,7 @@ from edgeml.errors import ProtocolError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import flow, topics
 from edgeml.sync.batches import encode_batch
-from edgeml.sync.messages import Refusal, State, digest_of, encode_health, parse_answer
+from edgeml.sync.messages import Receipt, Refusal, State, digest_of, encode_health, parse_answer
 from edgeml.sync.rows import result_row
 from edgeml.sync.session import Policy, Session
 from edgeml.sync.spans import Spans
@@ -187,6 +187,8 @@ class Device:
             return
         if isinstance(answer, Refusal):
             self.problems.append(f"refused: {answer.reason}")
+        elif isinstance(answer, Receipt):
+            self._tell(flow.Stored(answer.digests))
         else:
             self._tell(flow.Acked(answer, retained))
 

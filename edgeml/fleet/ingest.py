@@ -24,7 +24,15 @@ from edgeml.sync.batches import parse_events, parse_results
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Received, Up
 from edgeml.sync.link import Link
-from edgeml.sync.messages import Ack, Refusal, State, digest_of, parse_health
+from edgeml.sync.messages import (
+    Ack,
+    Receipt,
+    Refusal,
+    State,
+    digest_of,
+    exceeds_ack,
+    parse_health,
+)
 from edgeml.sync.wire import LaterVersionError
 
 log: Final = logging.getLogger("edgeml.ingest")
@@ -108,6 +116,7 @@ class Ingest:
         self._tokens: list[int] = []
         self._asked: dict[tuple[str, str], bool] = {}
         self._refused: list[tuple[str, Refusal]] = []
+        self._receipts: dict[str, list[str]] = {}
         self._failing = False
         self._since_s: float | None = None
         self._size_bytes = 0
@@ -257,6 +266,9 @@ class Ingest:
         self._publish(progress)
         self._publish([p for p, new in asked if not new])
         self._publish([p for p, new in asked if new], greeting=True)
+        for device, digests in self._receipts.items():
+            self._say(device, Receipt(tuple(digests), self._name).encode(), retain=False)
+        self._receipts.clear()
         for device, refusal in self._refused:
             self._say(device, refusal.encode(), retain=False)
         self._refused.clear()
@@ -288,6 +300,12 @@ class Ingest:
         self.tally.commits += 1
         self.tally.rows += committed.new_rows
         self.tally.duplicates += committed.known_rows
+        # Hashing is for those devices only that need it.
+        crowded = {(p.device, p.outbox) for p in committed.progress if exceeds_ack(p.above)}
+        for delivered in intake.batches if crowded else ():
+            if (delivered.device, delivered.batch.outbox) in crowded:
+                digests = self._receipts.setdefault(delivered.device, [])
+                digests.append(digest_of(delivered.payload))
         return list(committed.progress)
 
     def _letter(self, part: Intake, reason: str) -> Letter:

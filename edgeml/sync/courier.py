@@ -20,7 +20,15 @@ from edgeml.sync.batches import encode_batch
 from edgeml.sync.budget import Budget
 from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.messages import Ack, Refusal, State, digest_of, encode_latest, parse_answer
+from edgeml.sync.messages import (
+    Ack,
+    Receipt,
+    Refusal,
+    State,
+    digest_of,
+    encode_latest,
+    parse_answer,
+)
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError
 from edgeml.sync.session import Policy, Session
@@ -216,6 +224,8 @@ class Courier:
         if isinstance(answer, Refusal):
             log.warning("the ingest refuses a message: %s", answer.reason)
             self._tell(flow.Refused(answer.digest))
+        elif isinstance(answer, Receipt):
+            self._tell(flow.Stored(answer.digests))
         else:
             self._tell(flow.Acked(answer, event.retained))
 

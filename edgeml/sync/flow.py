@@ -113,12 +113,30 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """The store has the messages with these digests."""
+
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed."""
 
 
 Event = (
-    Up | Down | Committed | Sent | Nothing | Postponed | Allowed | Answered | Acked | Refused | Tick
+    Up
+    | Down
+    | Committed
+    | Sent
+    | Nothing
+    | Postponed
+    | Allowed
+    | Answered
+    | Acked
+    | Refused
+    | Stored
+    | Tick
 )
 
 

@@ -105,18 +105,43 @@ class Refusal:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The store has these messages: said where an `Ack` cannot name all that is beyond the mark.
+
+    Attributes:
+        digests: which messages, see `digest_of`.
+        ingest: names one connection of one ingest.
+    """
+
+    digests: tuple[str, ...]
+    ingest: str
+
+    def encode(self) -> bytes:
+        """The message's bytes."""
+        return dump({"v": VERSION, "stored": list(self.digests), "ingest": self.ingest})
+
+
+def exceeds_ack(above: Spans) -> bool:
+    """Whether there are more ranges than an `Ack` names."""
+    return len(above.ranges) > MAX_RANGES
+
+
 def digest_of(payload: bytes) -> str:
     """The name of a message: the SHA-256 of its payload as sent, in hex."""
     return hashlib.sha256(payload).hexdigest()
 
 
-def parse_answer(payload: bytes) -> Ack | Refusal:
+def parse_answer(payload: bytes) -> Ack | Refusal | Receipt:
     """Read what an ingest says to a device.
 
     Raises:
         ProtocolError: it is not one of this version.
     """
     fields = Fields(load(payload), "answer", ProtocolError, ignore_unknown=True)
+    if "stored" in fields.raw:
+        check_version(fields)
+        return Receipt(fields.texts("stored"), fields.text("ingest", default=""))
     if "refused" not in fields.raw:
         return Ack.parse(payload)
     check_version(fields)

@@ -36,6 +36,7 @@ from edgeml.sync.flow import (
     Refused,
     Rotate,
     Sent,
+    Stored,
     Tick,
     Trust,
     Up,
@@ -243,10 +244,7 @@ class Session:
         progress = len(kept) < len(self._flights) or ack.mark > self.mark
         self._flights = kept
         if progress:
-            self._heard_s = now_s
-            self._lanes.suspects = self._lanes.suspects.minus(stored)
-            self._patience_s = self.policy.resend_after_s
-            self._probing = False
+            self._go_on(stored, now_s)
             self.mark = max(self.mark, ack.mark)
         news = ack.ingest not in self._ingests
         if stored and (progress or news):
@@ -261,6 +259,23 @@ class Session:
                 # What the old ingest had not committed died with it.
                 self._send_again(self._flights)
         return effects
+
+    def _stored(self, event: Stored, now_s: float) -> list[Effect]:
+        """Where there are many holes an ack cannot name everything; a message has one name."""
+        flights = [f for f in self._flights if f.digest in event.digests]
+        if not flights or not self.policy.by_fleet:
+            return []
+        self._flights = [f for f in self._flights if f not in flights]
+        stored = Spans.of(r for f in flights for r in f.spans.ranges)
+        self._go_on(stored, now_s)
+        return [LetGo(stored, None)]
+
+    def _go_on(self, stored: Spans, now_s: float) -> None:
+        """The other side is there, and has these numbers."""
+        self._heard_s = now_s
+        self._lanes.suspects = self._lanes.suspects.minus(stored)
+        self._patience_s = self.policy.resend_after_s
+        self._probing = False
 
     def _refused(self, event: Refused, _now_s: float) -> list[Effect]:
         """A row that nobody can read must not stop the rest: find it, and give it up."""
@@ -360,6 +375,7 @@ class Session:
         (Phase.ONLINE, Answered): _answered,
         (Phase.ONLINE, Acked): _acked,
         (Phase.ONLINE, Refused): _refused,
+        (Phase.ONLINE, Stored): _stored,
         (Phase.ONLINE, Tick): _tick,
         (Phase.ROTATING, Up): _up,
         (Phase.ROTATING, Down): _down,

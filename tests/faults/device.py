@@ -1,6 +1,6 @@
 """A device for the fault runs: numbered results and events, a journal of what is durable.
 
-    python device.py DEVICE URL HOME OUTBOX SEED CAP_BYTES
+    python device.py DEVICE URL HOME OUTBOX SEED CAP_BYTES [KEEPALIVE_S]
 
 Every row's number is unique over all starts; one in `EVENT_EVERY` is an event.
 A number is journalled once `flush` said that it is on disk: those must arrive,
@@ -64,7 +64,7 @@ def orders(clock: JumpingClock) -> None:
 
 
 def main() -> int:
-    device, url, directory, outbox_path, seed, cap_bytes = sys.argv[1:]
+    device, url, directory, outbox_path, seed, cap_bytes = sys.argv[1:7]
     home = Path(directory)
     starts = home / f"{device}.starts"
     start = len(starts.read_bytes()) if starts.exists() else 0
@@ -76,6 +76,7 @@ def main() -> int:
     settings = Mqtt(
         url,
         fleet="faults",
+        keepalive_s=int(sys.argv[7]) if len(sys.argv) > 7 else 60,
         outbox=outbox_path,
         reconnect_min_s=0.05,
         reconnect_max_s=0.3,

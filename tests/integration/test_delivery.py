@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,22 @@ def test_results_of_a_closed_delivery_go_out_at_the_next_start(
         delivery.put(a_result(100), window_index=100)
         assert delivery.wait_delivered(DEADLINE_S)
     assert windows(store) == list(range(101))
+
+
+def test_a_backlog_with_more_events_than_an_ack_can_name_arrives_without_a_pause(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    # Nothing is sent again by time, so what no acknowledgement names would wait for ever.
+    patient = replace(settings(broker, tmp_path), batch_rows=10, resend_after_s=3_600)
+    with Delivery("pump-7", patient) as delivery:
+        for n in range(300):
+            delivery.put(a_result(n), window_index=n)
+            delivery.event("drift", {"n": n})
+        assert delivery.flush(DEADLINE_S)
+        with an_ingest(broker, store):
+            assert delivery.wait_delivered(60.0)
+    assert windows(store) == list(range(300))
 
 
 def test_with_ack_broker_a_result_may_go_when_the_broker_answered(

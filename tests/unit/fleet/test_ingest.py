@@ -17,7 +17,16 @@ from edgeml.sync.batches import encode_batch
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import LinkEvent, Message, Received
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
-from edgeml.sync.messages import Ack, Refusal, State, digest_of, encode_health, parse_answer
+from edgeml.sync.messages import (
+    MAX_RANGES,
+    Ack,
+    Receipt,
+    Refusal,
+    State,
+    digest_of,
+    encode_health,
+    parse_answer,
+)
 from edgeml.sync.rows import gap_row, result_row
 from edgeml.sync.spans import Spans
 
@@ -63,6 +72,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.refused: list[Refusal] = []
+        self.receipts: list[Receipt] = []
         self.line = WatchedLine(self.broker, filters("f", mqtt5=True))
         self.ingest = Ingest(
             Connection("mqtt://nowhere"), "f", self.store,
@@ -89,6 +99,7 @@ class Bench:
         received = [e for e in self.device.step(0.0) if isinstance(e, Received)]
         answers = [parse_answer(e.payload) for e in received]
         self.refused += [a for a in answers if isinstance(a, Refusal)]
+        self.receipts += [a for a in answers if isinstance(a, Receipt)]
         return [a for a in answers if isinstance(a, Ack)]
 
 
@@ -223,6 +234,31 @@ def test_a_hole_is_named_beyond_the_mark(bench: Bench) -> None:
     bench.send(topics.RESULTS, batch(1, 2, 5, 6))
     ack = bench.turn()[0]
     assert (ack.mark, ack.above) == (2, Spans(((5, 6),)))
+
+
+def test_messages_are_named_where_there_are_more_holes_than_an_ack_has_ranges(
+    bench: Bench,
+) -> None:
+    bench.send(topics.RESULTS, batch(*range(2, 2 * MAX_RANGES + 1, 2)))
+    bench.turn()
+    assert bench.receipts == []
+    further = batch(2 * MAX_RANGES + 2)
+    for _ in range(2):  # known or not, the device asks for it to be confirmed
+        bench.send(topics.RESULTS, further)
+        bench.turn()
+        assert [receipt.digests for receipt in bench.receipts] == [(digest_of(further),)]
+        bench.receipts.clear()
+
+
+def test_no_message_is_named_as_stored_before_it_is(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(*range(2, 2 * MAX_RANGES + 3, 2)))
+    bench.store.mood = StoreError("the disk is full")
+    bench.turn()
+    assert bench.receipts == []
+    bench.store.mood = None
+    bench.clock.advance(5.0)
+    bench.turn()
+    assert len(bench.receipts) == 1
 
 
 def test_nothing_is_refused_before_it_is_among_the_dead_letters(bench: Bench) -> None:

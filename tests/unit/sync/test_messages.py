@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgeml.errors import ProtocolError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import batches, messages, rows, wire
-from edgeml.sync.messages import Ack, State
+from edgeml.sync.messages import Ack, Receipt, Refusal, State, digest_of, parse_answer
 from edgeml.sync.spans import Spans
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
@@ -79,6 +79,17 @@ def test_an_acknowledgement_names_only_the_lowest_ranges_and_judges_no_further()
     assert len(ack.above.ranges) == messages.MAX_RANGES
     assert ack.horizon(5000) == ack.above.ranges[-1][1]
     assert Ack("x", 5, Spans(((10, 20),)), "i").horizon(5000) == 5000
+
+
+def test_a_receipt_survives_the_journey_and_is_told_from_the_other_answers() -> None:
+    receipt = Receipt((digest_of(b"one"), digest_of(b"two")), "a.1")
+    assert parse_answer(receipt.encode()) == receipt
+    refusal = Refusal(digest_of(b"one"), "why", "a.1")
+    assert parse_answer(refusal.encode()) == refusal
+    ack = Ack("box", 3, Spans(), "a.1")
+    assert parse_answer(ack.encode()) == ack
+    with pytest.raises(ProtocolError):
+        parse_answer(b'{"v":1,"stored":[1]}')
 
 
 def test_a_state_survives_the_journey() -> None:

@@ -302,6 +302,26 @@ def test_while_results_are_held_events_still_go() -> None:
     assert bench.ranges() == [(11, 11), (1, 10)]
 
 
+def test_a_message_that_is_named_as_stored_makes_room_and_leaves_the_disk() -> None:
+    bench = Bench(rows=100, window=3)
+    bench.tell(flow.Up(100))
+    bench.now_s = 10.0
+    bench.tell(flow.Tick())
+    bench.sent.clear()
+    named = flow.Stored(("message 4", "another message"))
+    assert bench.tell(named) == [flow.LetGo(Spans(((1, 10),)), None)]
+    # It is a sign of life: the probing is over.
+    assert len(bench.sent) == 3
+    assert bench.tell(named) == []
+
+
+def test_with_ack_broker_no_ingest_names_messages() -> None:
+    bench = Bench(rows=10, by_fleet=False)
+    bench.tell(flow.Up(100))
+    assert bench.tell(flow.Stored(("message 1",))) == []
+    assert bench.session.in_flight == 1
+
+
 def test_a_refused_message_is_sent_row_by_row_and_the_refused_row_is_given_up() -> None:
     bench = Bench(rows=13, window=16)
     bench.tell(flow.Up(100))
