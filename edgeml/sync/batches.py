@@ -32,6 +32,11 @@ from edgeml.sync.wire import (
 GAP: Final = "gap"
 _NUMBERS: Final = frozenset((int, float))
 
+MESSAGE_OVERHEAD_BYTES: Final = 512
+"""Of a message, around its rows: the topic, the batch's own fields, MQTT's header."""
+
+SMALLEST_PACKET_BYTES: Final = 1024
+
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
@@ -185,3 +190,16 @@ def _event_row(row: Any, index: int) -> EventRow:
 
 def _explain(exc: Exception) -> str:
     return f"{exc} is missing" if isinstance(exc, KeyError) else "it is not an object"
+
+
+def too_small(packet_bytes: int) -> str | None:
+    """Why nothing is sent to a broker of this limit; None where it takes enough.
+
+    A row that a broker cannot take becomes a gap. Of such a broker that would be every row.
+    """
+    if packet_bytes >= SMALLEST_PACKET_BYTES:
+        return None
+    return (
+        f"the broker takes packets of {packet_bytes} bytes and results need "
+        f"{SMALLEST_PACKET_BYTES}; nothing is sent until its limit is raised"
+    )

@@ -16,7 +16,7 @@ from edgeml.clock import Clock
 from edgeml.errors import LinkError, OutboxError, ProtocolError
 from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
-from edgeml.sync.batches import encode_batch
+from edgeml.sync.batches import MESSAGE_OVERHEAD_BYTES, encode_batch, too_small
 from edgeml.sync.budget import Budget
 from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
@@ -40,7 +40,6 @@ from edgeml.version import __version__
 
 log: Final = logging.getLogger("edgeml.delivery")
 
-MESSAGE_OVERHEAD_BYTES: Final = 512
 _ENTRIES_AT_ONCE: Final = 64
 _READ_RETRY_S: Final = 5.0
 _EVENT_KINDS: Final = (Kind.EVENT, Kind.GAP)
@@ -193,7 +192,9 @@ class Courier:
             self._tell(flow.Up(self._receive_maximum))
 
     def _on_line_event(self, event: LinkEvent) -> None:
-        if isinstance(event, Up):
+        if isinstance(event, Up) and (problem := too_small(event.max_packet_bytes)):
+            self.record.last_error = problem
+        elif isinstance(event, Up):
             self.record.connected, self.record.mqtt5 = True, event.mqtt5
             self.record.connection, self.record.last_error = event.connection, None
             self._max_packet_bytes = min(self._settings.batch_bytes, event.max_packet_bytes)

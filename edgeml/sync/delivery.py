@@ -18,7 +18,8 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import InputError, OutboxError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
-from edgeml.sync.courier import MESSAGE_OVERHEAD_BYTES, Courier
+from edgeml.sync.batches import MESSAGE_OVERHEAD_BYTES
+from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
 from edgeml.sync.line import Message
 from edgeml.sync.link import Link

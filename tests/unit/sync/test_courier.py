@@ -169,6 +169,17 @@ def test_a_broker_of_small_packets_gets_small_packets_and_learns_what_cannot_pas
     ]
 
 
+def test_a_broker_whose_packets_hold_no_row_gets_none_and_nothing_is_given_up(
+    make: MakeDevice,
+) -> None:
+    device = make(packet_bytes=256)
+    device.put("a", "b")
+    device.pump(6)
+    assert device.sent("results") == device.sent("events") == []
+    assert device.outbox.waiting.rows == 2
+    assert "packets of 256 bytes" in str(device.courier.record.last_error)
+
+
 def test_an_old_copy_of_an_outbox_goes_on_under_a_new_name(make: MakeDevice) -> None:
     device = make()
     device.put("a", "b")
