@@ -33,12 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the configuration, then write the unit."""
     config = read_config(args.config)
-    groups = GROUPS.get(config.source.driver)
+    groups = {
+        GROUPS[source.driver] for source in config.sources.values() if source.driver in GROUPS
+    }
     text = unit_text(
         config.device_id,
         str(Path(sys.executable).with_name("edgeml")),
         args.config.absolute(),
-        () if groups is None else (groups,),
+        tuple(sorted(groups)),
         _secrets(config),
     )
     if args.show:

@@ -12,8 +12,12 @@
     url = "mqtts://broker.local"
     fleet = "plant-a"
 
-The keys of [source] are the driver's own arguments and those of [mqtt] are the
-attributes of `edgeml.Mqtt`. A path that is not absolute is relative to the file.
+The keys of [source] are the driver's own arguments, those of [mqtt] the attributes of
+`edgeml.Mqtt` and those of [duty] the attributes of `edgeml.sensors.DutyLimits`; [limits]
+has a channel by name with its [low, high]. Several sources are sections [sources.NAME],
+each with its own `model`. A path that is not absolute is relative to the file.
+
+What is wrong in one section does not hide what is wrong in another: all of it is reported.
 """
 
 import os
@@ -22,8 +26,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from edgeml.daemon.models import ModelConfig, read_models
 from edgeml.errors import ConfigError, nearest
 from edgeml.jsonread import Fields
+from edgeml.sensors.duty import DutyLimits
 from edgeml.sync.settings import Mqtt
 from edgeml.tomlread import read_toml
 
@@ -34,14 +40,17 @@ SECRET_KEYS: Final = ("password_file", "ca_file", "cert_file", "key_file")
 """Files that a service of least rights cannot open: systemd hands them over by these names."""
 
 _PATH_KEYS: Final = ("outbox", *SECRET_KEYS)
+_NO_OPTIONS: Final = ("driver", "model")
+"""Keys of a section [sources.NAME] that are not its driver's."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceConfig:
-    """Which driver, and its arguments as the file has them."""
+    """Which driver, its arguments as the file has them, and where they stand."""
 
     driver: str
     options: Mapping[str, Any]
+    path: str = "config.source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +59,23 @@ class DaemonConfig:
 
     Attributes:
         device_id: the device's id in the fleet.
-        model: the bundle's file.
-        source: where samples come from.
+        models: what sees each source, by the source's name; "" for the one of [source].
+        sources: where samples come from, by the same names.
         on_nan: what a reading that is not finite does.
+        limits: the range of a channel, by name.
+        on_out_of_range: what a reading beyond its range does.
+        duty: when the stride is widened; None for never.
         overrun: what happens when a live source outruns the model.
         mqtt: where results go; None keeps them here.
     """
 
     device_id: str
-    model: Path
-    source: SourceConfig
+    models: Mapping[str, tuple[ModelConfig, ...]]
+    sources: Mapping[str, SourceConfig]
     on_nan: str
+    limits: Mapping[str, tuple[float, float]]
+    on_out_of_range: str
+    duty: DutyLimits | None
     overrun: str
     mqtt: Mqtt | None
 
@@ -98,26 +113,127 @@ def parse_config(
         ConfigError: a key or a value is wrong.
     """
     top = Fields(raw, "config", ConfigError)
-    device, source, mqtt = top.child("device"), top.child("source"), top.optional_child("mqtt")
-    top.finish()
-    config = DaemonConfig(
+    wrong: list[str] = []
+    device: Fields | None = None
+    mqtt: Mqtt | None = None
+    duty: DutyLimits | None = None
+    limits: dict[str, tuple[float, float]] = {}
+    models: dict[str, tuple[ModelConfig, ...]] = {}
+    sources: dict[str, SourceConfig] = {}
+    with _Noted(wrong):
+        device = top.child("device")
+        device.text("id")
+    with _Noted(wrong):
+        if device is not None and "sources" not in raw:
+            models[""] = read_models(device, folder)
+    with _Noted(wrong):
+        if "sources" in raw:
+            _several(top.child("sources"), folder, models, sources, wrong)
+        else:
+            sources[""] = _source(top.child("source"), folder)
+    with _Noted(wrong):
+        section = top.optional_child("limits")
+        limits = {} if section is None else _limits(section)
+    with _Noted(wrong):
+        section = top.optional_child("duty")
+        duty = None if section is None else _duty(section)
+    with _Noted(wrong):
+        section = top.optional_child("mqtt")
+        mqtt = None if section is None else _mqtt(section, folder, credentials)
+    with _Noted(wrong):
+        top.finish()
+    policies: dict[str, str] = {}
+    for key, default in _POLICIES.items():
+        with _Noted(wrong):
+            policies[key] = default if device is None else device.text(key, default=default)
+    with _Noted(wrong):
+        if device is not None:
+            device.finish()
+    if wrong or device is None:
+        raise ConfigError(wrong[0] if len(wrong) == 1 else "\n  ".join([_MANY, *wrong]))
+    return DaemonConfig(
         device_id=device.text("id"),
-        model=folder / device.text("model"),
-        on_nan=device.text("on_nan", default="restart"),
-        overrun=device.text("overrun", default="drop_oldest"),
-        source=_source(source, folder),
-        mqtt=None if mqtt is None else _mqtt(mqtt, folder, credentials),
+        models=models,
+        sources=sources,
+        limits=limits,
+        duty=duty,
+        mqtt=mqtt,
+        **policies,
     )
-    device.finish()
-    return config
+
+
+_POLICIES: Final = {
+    "on_nan": "restart",
+    "on_out_of_range": "restart",
+    "overrun": "drop_oldest",
+}
+_MANY: Final = "several things are wrong:"
+
+
+class _Noted:
+    """Notes what is wrong in the block, so that the rest is looked at too."""
+
+    def __init__(self, wrong: list[str]) -> None:
+        self._wrong = wrong
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        self._wrong.append(str(error))
+        return True
+
+
+def _several(
+    section: Fields,
+    folder: Path,
+    models: dict[str, tuple[ModelConfig, ...]],
+    sources: dict[str, SourceConfig],
+    wrong: list[str],
+) -> None:
+    """The sections [sources.NAME], each with its models."""
+    if not section.raw:
+        raise ConfigError(f"{section.path} is empty; a device has one source at least")
+    for name in section.raw:
+        with _Noted(wrong):
+            one = section.child(name)
+            models[name] = read_models(one, folder)
+            sources[name] = _source(one, folder)
 
 
 def _source(section: Fields, folder: Path) -> SourceConfig:
     driver = section.text("driver")
-    options = {key: value for key, value in section.raw.items() if key != "driver"}
+    options = {key: value for key, value in section.raw.items() if key not in _NO_OPTIONS}
     if driver == REPLAY and isinstance(options.get("source"), str):
         options["source"] = str(folder / options["source"])
-    return SourceConfig(driver, options)
+    return SourceConfig(driver, options, section.path)
+
+
+def _limits(section: Fields) -> dict[str, tuple[float, float]]:
+    found = {}
+    for channel in section.raw:
+        pair = section.numbers(channel)
+        if len(pair) != 2:
+            raise ConfigError(f"{section.path}.{channel} is {list(pair)}; it should be [low, high]")
+        found[channel] = (pair[0], pair[1])
+    return found
+
+
+def _duty(section: Fields) -> DutyLimits:
+    values: dict[str, Any] = {}
+    for field in fields(DutyLimits):
+        if field.name in section.raw:
+            whole = field.name == "widest"
+            values[field.name] = (section.integer if whole else section.number)(field.name)
+        else:
+            section.value(field.name)  # so that a typo is told the nearest right one
+    section.finish()
+    try:
+        return DutyLimits(**values)
+    except ConfigError as exc:
+        raise ConfigError(f"{section.path}: {exc}") from exc
 
 
 def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:

@@ -9,28 +9,32 @@ while the device goes on; whatever is wrong with it is reported, and the device
 goes on as before.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
 
 from edgeml.bundle import Bundle
 from edgeml.clock import Clock, SystemClock
 from edgeml.daemon.config import DaemonConfig, read_config
+from edgeml.daemon.models import CascadeConfig, ModelConfig
 from edgeml.daemon.notify import Notifier
 from edgeml.daemon.sources import open_source
 from edgeml.device import Device
 from edgeml.errors import BundleError, EdgeMLError
+from edgeml.lane import Cascade
 from edgeml.result import Result
 from edgeml.runtime.golden import check_golden
 from edgeml.runtime.model import Model
 from edgeml.sensors.sample import Sample
 
+T = TypeVar("T")
 log: Final = logging.getLogger("edgeml.daemon")
 
 DRAIN_S: Final = 3.0
@@ -63,7 +67,7 @@ class Service:
         self._stop = threading.Event()
         self._preparing = threading.Lock()
         self._following: _Prepared | None = None
-        self._source: Iterable[Sample] | None = None
+        self._sources: Mapping[str, Iterable[Sample]] = {}
 
     def handle_signals(self) -> None:
         """SIGTERM and SIGINT stop, SIGHUP reloads; in the main thread only."""
@@ -96,31 +100,34 @@ class Service:
             self._serve(prepared)
             prepared, self._following = self._following, None
             if prepared is not None and self._stop.is_set():
-                prepared.model.close()
+                prepared.close()
                 prepared = None
         self._notifier.stopping("ended")
 
     def _serve(self, prepared: "_Prepared") -> None:
-        config, model = prepared.config, prepared.model
+        config = prepared.config
         with (
-            model,
+            contextlib.closing(prepared),
             Device(
                 config.device_id,
-                model=model,
+                model=_plain(prepared.models),
                 sync=config.mqtt,
                 on_nan=config.on_nan,
+                limits=config.limits,
+                on_out_of_range=config.on_out_of_range,
+                duty=config.duty,
                 overrun=config.overrun,
                 clock=self._clock,
             ) as device,
         ):
-            self._source = prepared.source
+            self._sources = prepared.sources
             self._notifier.ready(prepared.status)
             log.info("%s runs %s", config.device_id, prepared.status)
             # A signal may have come before there was a source to end.
             if not self._ending():
-                for result in device.run(prepared.source, tick=self._tick):
+                for result in device.run(_plain(prepared.sources), tick=self._tick):
                     self._on_result(result)
-            self._source = None
+            self._sources = {}
             if self._following is None:
                 self._notifier.stopping("delivering what is left")
                 device.wait_delivered(DRAIN_S)
@@ -144,13 +151,14 @@ class Service:
                 return
             replaced, self._following = self._following, prepared
             if replaced is not None:
-                replaced.model.close()
+                replaced.close()
         self._end_source()
 
     def _end_source(self) -> None:
-        end = getattr(self._source, "stop", None)
-        if end is not None:
-            end()
+        for source in self._sources.values():
+            end = getattr(source, "stop", None)
+            if end is not None:
+                end()
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stop()
@@ -164,17 +172,47 @@ class _Prepared:
     """A configuration with everything that can be wrong about it already tried."""
 
     config: DaemonConfig
-    source: Iterable[Sample]
-    model: Model
+    sources: Mapping[str, Iterable[Sample]]
+    models: Mapping[str, list[Model | Cascade]]
+    opened: list[Model]
 
     @classmethod
     def of(cls, config: DaemonConfig) -> "_Prepared":
-        source = open_source(config.source)
-        return cls(config, source, _tested_model(config.model))
+        sources = {name: open_source(source) for name, source in config.sources.items()}
+        prepared = cls(config, sources, {}, [])
+        try:
+            models = {
+                name: [prepared.tested(one) for one in several]
+                for name, several in config.models.items()
+            }
+        except BaseException:
+            prepared.close()
+            raise
+        return replace(prepared, models=models)
 
     @property
     def status(self) -> str:
-        return f"{self.model.ref.name} version {self.model.ref.version}"
+        return ", ".join(f"{model.ref.name} version {model.ref.version}" for model in self.opened)
+
+    def tested(self, one: ModelConfig) -> Model | Cascade:
+        """The model, or both of a cascade, through their golden tests."""
+        if isinstance(one, CascadeConfig):
+            return Cascade(self._open(one.gate), self._open(one.then), one.when)
+        return self._open(one)
+
+    def close(self) -> None:
+        for model in self.opened:
+            model.close()
+
+    def _open(self, path: Path) -> Model:
+        model = _tested_model(path)
+        self.opened.append(model)
+        return model
+
+
+def _plain(by_source: Mapping[str, T]) -> T | Mapping[str, T]:
+    """What belongs to the one source of [source] by itself, to several by their names."""
+    return by_source[""] if set(by_source) == {""} else by_source
 
 
 def _tested_model(path: Path) -> Model:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Any, Final
+from typing import Final
 
 from edgeml.daemon.config import REPLAY, SourceConfig
 from edgeml.errors import ConfigError, EdgeMLError, nearest
@@ -45,26 +45,26 @@ def open_source(config: SourceConfig) -> Iterable[Sample]:
     """
     if config.driver not in DRIVERS:
         raise ConfigError(
-            f"config.source.driver: {config.driver!r} is none of {', '.join(DRIVERS)}"
+            f"{config.path}.driver: {config.driver!r} is none of {', '.join(DRIVERS)}"
             f"{nearest(config.driver, DRIVERS)}"
         )
     module, name = DRIVERS[config.driver]
     driver = getattr(import_module(module), name)
-    _check(config.options, inspect.signature(driver).parameters)
+    _check(config, inspect.signature(driver).parameters)
     try:
         made = driver(**config.options)
     except (TypeError, ValueError) as exc:
         if isinstance(exc, EdgeMLError):
             raise
-        raise ConfigError(f"config.source: a value of the wrong type ({exc})") from exc
+        raise ConfigError(f"{config.path}: a value of the wrong type ({exc})") from exc
     return made if config.driver == REPLAY else Sensor(made)
 
 
-def _check(options: Mapping[str, Any], parameters: Mapping[str, inspect.Parameter]) -> None:
+def _check(config: SourceConfig, parameters: Mapping[str, inspect.Parameter]) -> None:
     known = [key for key in parameters if key not in _NOT_IN_A_FILE]
-    for key in options:
+    for key in config.options:
         if key not in known:
-            raise ConfigError(f"config.source.{key} is not a known key{nearest(key, known)}")
+            raise ConfigError(f"{config.path}.{key} is not a known key{nearest(key, known)}")
     for key in known:
-        if parameters[key].default is inspect.Parameter.empty and key not in options:
-            raise ConfigError(f"config.source.{key} is missing")
+        if parameters[key].default is inspect.Parameter.empty and key not in config.options:
+            raise ConfigError(f"{config.path}.{key} is missing")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from edgeml.daemon.config import read_config
+from edgeml.daemon.models import CascadeConfig, files
 from edgeml.daemon.sources import DRIVERS, open_source
 from edgeml.errors import ConfigError
-from edgeml.sensors import Replay
+from edgeml.sensors import DutyLimits, Replay
 from edgeml.sensors.sensor import Sensor
 
 GOOD = """
@@ -36,13 +37,13 @@ def _write(tmp_path: Path, text: str) -> Path:
 def test_every_key_arrives_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     config = read_config(_write(tmp_path, GOOD))
     assert config.device_id == "pump-7"
-    assert config.model == tmp_path / "activity.tflite"
-    assert config.source.options == {"rate_hz": 2.0}
+    assert config.models == {"": (tmp_path / "activity.tflite",)}
+    assert config.sources[""].options == {"rate_hz": 2.0}
     assert config.mqtt is not None
     assert config.mqtt.fleet == "plant-a"
     assert config.mqtt.commit_interval_ms == 50
     assert config.mqtt.outbox == str(tmp_path / "outbox.db")
-    assert isinstance(open_source(config.source), Sensor)
+    assert isinstance(open_source(config.sources[""]), Sensor)
 
 
 def test_secrets_that_systemd_handed_over_win(
@@ -109,7 +110,7 @@ def test_a_mistake_in_the_source_is_named(mistake: str, tmp_path: Path) -> None:
     old, new, message = SOURCE_MISTAKES[mistake]
     config = read_config(_write(tmp_path, GOOD.replace(old, new, 1)))
     with pytest.raises(ConfigError, match=message):
-        open_source(config.source)
+        open_source(config.sources[""])
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_a_recording_is_a_source(tmp_path: Path) -> None:
     config = read_config(
         _write(tmp_path, GOOD.replace('driver = "system"\nrate_hz = 2.0\n', source))
     )
-    assert isinstance(open_source(config.source), Replay)
+    assert isinstance(open_source(config.sources[""]), Replay)
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -132,3 +133,82 @@ def test_every_driver_in_the_table_can_be_imported(driver: str) -> None:
 
     module, name = DRIVERS[driver]
     assert callable(getattr(import_module(module), name))
+
+
+def test_ranges_and_the_duty_cycle_come_from_their_sections(tmp_path: Path) -> None:
+    more = """
+[limits]
+x = [-160, 160]
+
+[duty]
+hot_c = 75
+widest = 8
+"""
+    config = read_config(_write(tmp_path, GOOD.replace("[mqtt]", more + "\n[mqtt]")))
+    assert config.limits == {"x": (-160.0, 160.0)}
+    assert config.duty == DutyLimits(hot_c=75.0, widest=8)
+    assert read_config(_write(tmp_path, GOOD)).duty is None
+
+
+SEVERAL = """
+[device]
+id = "pump-7"
+
+[sources.imu]
+driver = "mpu6050"
+model = ["activity.tflite", {gate = "motion.tflite", then = "costly.tflite", when = "moving"}]
+
+[sources.machine]
+driver = "system"
+rate_hz = 1.0
+model = "machine.tflite"
+"""
+
+
+def test_each_of_several_sources_has_its_own_models(tmp_path: Path) -> None:
+    config = read_config(_write(tmp_path, SEVERAL))
+    cascade = CascadeConfig(tmp_path / "motion.tflite", tmp_path / "costly.tflite", ("moving",))
+    assert config.models == {
+        "imu": (tmp_path / "activity.tflite", cascade),
+        "machine": (tmp_path / "machine.tflite",),
+    }
+    assert config.sources["machine"].options == {"rate_hz": 1.0}
+    assert list(files(config.models)) == [
+        tmp_path / name
+        for name in ("activity.tflite", "motion.tflite", "costly.tflite", "machine.tflite")
+    ]
+
+
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = (
+        SEVERAL.replace("gate =", "gait =")
+        .replace('model = "machine.tflite"', "")
+        .replace('id = "pump-7"', 'id = 7\non_nann = "hold"')
+    )
+    text += "\n[duty]\nhott_c = 70\n[limits]\nx = [1]\n[mqtt]\nurl = 5\n"
+    with pytest.raises(ConfigError) as error:
+        read_config(_write(tmp_path, text))
+    for part in (
+        "config.device.id is 7",
+        "config.device.on_nann is not a known key (did you mean 'on_nan'",
+        "config.sources.imu.model[1].gate is missing; is it misspelt as 'gait'",
+        "config.sources.machine.model is missing",
+        "config.duty.hott_c is not a known key (did you mean 'hot_c'",
+        "config.limits.x is [1.0]; it should be [low, high]",
+        "config.mqtt.url is 5",
+    ):
+        assert part.partition(" (")[0] in str(error.value)
+        assert part.rpartition("(")[2] in str(error.value)
+
+
+DUTY_MISTAKES = {
+    "thresholds the wrong way round": ("cool_c = 90", "config.duty: cool_c=90.0 should be below"),
+    "a factor that is none": ("widest = 1.5", "config.duty.widest is 1.5"),
+}
+
+
+@pytest.mark.parametrize("mistake", DUTY_MISTAKES)
+def test_a_mistake_in_the_duty_cycle_is_named(mistake: str, tmp_path: Path) -> None:
+    line, message = DUTY_MISTAKES[mistake]
+    with pytest.raises(ConfigError, match=message):
+        read_config(_write(tmp_path, f"{GOOD}\n[duty]\n{line}\n"))
