@@ -147,8 +147,8 @@ def encoder(spec: TensorSpec, shape: Sequence[int]) -> Callable[[Floats, Array],
         rint(scratch, scratch)
         if shifted:
             add(scratch, add_on, scratch)
-        maximum(scratch, lowest, scratch)
-        minimum(scratch, highest, scratch)
+        maximum(scratch, lowest, out=scratch)
+        minimum(scratch, highest, out=scratch)
         out[...] = scratch
 
     return encode
