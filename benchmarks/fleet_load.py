@@ -129,14 +129,15 @@ def measure(number: int, seconds: float, kind: str, home: Path) -> dict[str, Any
         took_s = monotonic() - started_s
         tallies = [_end_ingest(ingest) for ingest in ingests]
         produced = {name: n for one in documents for name, n in one["produced"].items()}
+        waiting = {name: set(seqs) for one in documents for name, seqs in one["waiting"].items()}
         cpu_s["devices"] = round(sum(one["cpu_s"] for one in documents), 2)
         return {
             "devices": number,
             "seconds": seconds,
             "took_s": round(took_s, 1),
             "produced": sum(produced.values()),
-            **_compare(place, produced),
-            "unconfirmed": sum(one["unconfirmed"] for one in documents),
+            "waiting": sum(map(len, waiting.values())),
+            **_compare(place, produced, waiting),
             "sent_again": sum(one["sent_again"] for one in documents),
             "problems": [problem for one in documents for problem in one["problems"]],
             "confirmed_lag_s": _quantiles(documents),
@@ -257,26 +258,31 @@ def _end_ingest(process: "subprocess.Popen[str]") -> dict[str, int]:
     return tally
 
 
-def _compare(place: str, produced: dict[str, int]) -> dict[str, Any]:
-    """Every row in the store against what was produced."""
+def _compare(place: str, produced: dict[str, int], waiting: dict[str, set[int]]) -> dict[str, Any]:
+    """Every row in the store against what was produced; lost is what is nowhere."""
     sys.path.insert(0, str(CLIENTS.parent))
     score_of = __import__("clients").score_of
     seen: dict[str, int] = {}
-    doubled = wrong = 0
+    lost = doubled = wrong = 0
     lags: list[float] = []
     store = open_store(place)
     for row in store.results():
         device, seq = row["device"], row["seq"]
         doubled += seq <= seen.get(device, 0)
-        wrong += row["score"] != score_of(seq) or seq != seen.get(device, 0) + 1
+        wrong += row["score"] != score_of(seq)
+        skipped = range(seen.get(device, 0) + 1, seq)
+        lost += sum(n not in waiting.get(device, ()) for n in skipped)
         seen[device] = seq
         lags.append(row["received_s"] - row["end_s"])
     gaps = len(store.gaps())
     store.close()
+    for device, last in produced.items():
+        rest = range(seen.get(device, 0) + 1, last + 1)
+        lost += sum(n not in waiting.get(device, ()) for n in rest)
     lags.sort()
     return {
         "stored": len(lags),
-        "lost": sum(produced.values()) - len(lags),
+        "lost": lost,
         "doubled": doubled,
         "wrong": wrong,
         "gap_records": gaps,
