@@ -3,7 +3,10 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
+
+INTERPRETERS: Final = ("litert", "tflite", "tf.lite")
+"""What --backend takes; the last one on workstations only."""
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeml.cli.output import Progress, print_json
+from edgeml.cli.output import INTERPRETERS, Progress, print_json
 from edgeml.errors import ConfigError, EdgeMLError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="OUT", type=Path, help="a .csv or .jsonl file (default: stdout)"
     )
-    parser.add_argument("--backend", choices=("litert", "tflite"), help="the interpreter to use")
+    parser.add_argument("--backend", choices=INTERPRETERS, help="the interpreter to use")
     parser.add_argument("--threads", type=int, help="to compute with (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
@@ -95,10 +95,12 @@ def _predict_file(model: "Model", path: Path) -> "Iterator[Result]":
 def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
     """Window by window in time, so that filters run on as they do on a device."""
     from edgeml.sensors import Replay, Windower
+    from edgeml.sourcecheck import check_rate
 
     inputs = model.manifest.inputs
     names = [channel.name for channel in inputs.channels]
     source = Replay(path, sample_rate_hz=inputs.sample_rate_hz, channels=names, start_s=0.0)
+    check_rate(source.measured_rate_hz, model)
     windower = Windower(inputs)
     for sample in source:
         window = windower.push(sample)

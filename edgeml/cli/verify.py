@@ -10,13 +10,13 @@ the file cannot be used at all.
 import argparse
 from typing import Any
 
-from edgeml.cli.output import format_table, print_json
+from edgeml.cli.output import INTERPRETERS, format_table, print_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add this verb's options."""
     parser.add_argument("bundle", metavar="BUNDLE", help="a bundle or a plain .tflite")
-    parser.add_argument("--backend", choices=("litert", "tflite"), help="the interpreter to use")
+    parser.add_argument("--backend", choices=INTERPRETERS, help="the interpreter to use")
     parser.add_argument("--threads", type=int, help="to compute with (default: 1)")
     parser.add_argument("--runs", type=int, default=100, help="timed predictions (default: 100)")
     parser.add_argument("--timeout-s", type=float, default=60.0, help="then it is stopped")
@@ -56,7 +56,11 @@ def _as_text(facts: dict[str, Any]) -> str:
             "unknown" if facts["peak_rss_mb"] is None else f"{facts['peak_rss_mb']:.0f} MiB",
         ),
     ]
-    verdict = ["This model keeps its promises on this machine."]
+    verdict = [
+        "This model keeps its promises on this machine."
+        if facts["bundle"]
+        else "It runs on this machine. A plain .tflite promises nothing that could be tested."
+    ]
     if facts["violations"]:
         verdict = ["BROKEN  " + violation for violation in facts["violations"]]
     return "\n".join([format_table(("what", "found"), rows), "", *verdict])

@@ -43,7 +43,7 @@ class Backend(Protocol):
     It must not be used by two threads at once; `Model` holds the lock.
 
     Attributes:
-        name: one of `BACKENDS`.
+        name: one of `BACKENDS` or `WORKSTATION`.
         version: of the package behind it.
         threads: that it computes with.
         delegate: the delegate in use, by name; None for the interpreter's own kernels.
@@ -106,6 +106,11 @@ BACKENDS: Final[Mapping[str, _Home]] = {
     "tflite": _Home("tflite_runtime", "edgeml.runtime.tflite", "tflite-runtime"),
 }
 
+WORKSTATION: Final[Mapping[str, _Home]] = {
+    "tf.lite": _Home("edgeml_converters", "edgeml_converters.backend", "edgeml-converters"),
+}
+"""Backends from another distribution, opened only by name: TensorFlow takes seconds to load."""
+
 
 def is_installed(package: str) -> bool:
     """Whether this Python can find a package.
@@ -121,7 +126,7 @@ def is_installed(package: str) -> bool:
 
 
 def installed() -> tuple[str, ...]:
-    """The backends whose interpreter this Python can find, in order of preference."""
+    """The device's backends whose interpreter this Python can find, in order of preference."""
     return tuple(name for name, home in BACKENDS.items() if is_installed(home.package))
 
 
@@ -129,7 +134,8 @@ def choose(name: str | None = None) -> str:
     """The backend to use.
 
     Args:
-        name: one of `BACKENDS`; None asks EDGEML_BACKEND and then takes the first installed.
+        name: one of `BACKENDS` or `WORKSTATION`; None asks EDGEML_BACKEND and then takes
+            the first of `BACKENDS` that is installed.
 
     Raises:
         ConfigError: a name that is none of them.
@@ -143,16 +149,22 @@ def choose(name: str | None = None) -> str:
 
             raise MissingDependencyError(f"no interpreter is installed; {install_hint()}")
         return found
-    if asked not in BACKENDS:
+    known = {**BACKENDS, **WORKSTATION}
+    if asked not in known:
         source = "backend" if name else ENVIRONMENT
         raise ConfigError(
-            f"{source} {asked!r} is none of {', '.join(BACKENDS)}{nearest(asked, BACKENDS)}"
+            f"{source} {asked!r} is none of {', '.join(known)}{nearest(asked, known)}"
         )
-    if not is_installed(BACKENDS[asked].package):
+    if asked in WORKSTATION and not is_installed(known[asked].package):
+        raise MissingDependencyError(
+            f"backend {asked!r} comes with {known[asked].distribution}, which is not installed; "
+            "it is for a workstation, and a device needs none of it"
+        )
+    if not is_installed(known[asked].package):
         from edgeml.runtime.hints import install_hint
 
         raise MissingDependencyError(
-            f"backend {asked!r} needs {BACKENDS[asked].distribution}, which is not installed; "
+            f"backend {asked!r} needs {known[asked].distribution}, which is not installed; "
             f"{install_hint(asked)}"
         )
     return asked
@@ -182,7 +194,7 @@ def open_backend(
         raise ConfigError(f"threads is {threads}; a model runs on at least one")
     chosen = choose(name)
     opener: Callable[[bytes, int, DelegateSpec | None], Backend]
-    opener = load(BACKENDS[chosen].module).open_model
+    opener = load({**BACKENDS, **WORKSTATION}[chosen].module).open_model
     return opener(tflite, count, delegate)
 
 
@@ -192,4 +204,4 @@ def backend_error(what: str, exc: Exception) -> BackendError:
     return BackendError(f"{what}: {detail[:300] or type(exc).__name__}")
 
 
-__all__ = ["BACKENDS", "Backend", "DelegateSpec", "choose", "open_backend"]
+__all__ = ["BACKENDS", "WORKSTATION", "Backend", "DelegateSpec", "choose", "open_backend"]

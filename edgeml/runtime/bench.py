@@ -21,6 +21,20 @@ from edgeml.runtime.probe import CHILD, ProbeLimits, run_child
 COUNTER: Final = "EDGEML_COUNTER"
 """For example `python tests/arm/lab.py count arm64 --`; the model must be readable in there."""
 
+MEASURES: Final[Mapping[str, str]] = {
+    "p50_us": "of `predict`, the median",
+    "p95_us": "its 95th percentile",
+    "p99_us": "its 99th percentile",
+    "pre_us": "preprocessing in it, the median, as those that follow",
+    "invoke_us": "quantisation and interpreter in it",
+    "post_us": "postprocessing in it",
+    "overhead_us": "above the interpreter alone on an input already quantised",
+    "peak_rss_mb": "of the process",
+    "cold_start_ms": "from the start of Python to the first result",
+    "instructions": "of a prediction; None without the ARM lab",
+}
+"""What is measured. Times by operator are not: neither interpreter's Python package gives them."""
+
 _COLD_STARTS: Final = 5
 _COUNTED: Final = (5, 25)
 _COUNT_TIMEOUT_S: Final = 900.0
@@ -45,12 +59,7 @@ def bench(
         limits: of each child process; None for the defaults.
 
     Returns:
-        JSON values, times in microseconds at the median: p50_us, p95_us, p99_us of
-        `predict`; pre_us, invoke_us, post_us inside it; bare_us of the backend alone on
-        an input already quantised, and overhead_us above it; peak_rss_mb;
-        cold_start_ms from the start of Python to the first result; instructions of a
-        prediction, None without the ARM lab; operators, None because neither
-        interpreter's Python package gives times by operator.
+        `MEASURES`, and name, version, backend, backend_version and runs.
 
     Raises:
         ConfigError: fewer than one run, or EDGEML_COUNTER does not count.
@@ -73,7 +82,6 @@ def bench(
         _cold_start_ms(order, limits.timeout_s) for _ in range(_COLD_STARTS)
     )
     report["instructions"] = count_instructions(order, os.environ.get(COUNTER))
-    report["operators"] = None
     return report
 
 

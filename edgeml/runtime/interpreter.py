@@ -17,6 +17,7 @@ from edgeml.runtime.quiet import quiet_native_log
 from edgeml.runtime.tensors import TensorSpec, spec_from_details
 
 EDGETPU_LIBRARY = {"Linux": "libedgetpu.so.1", "Darwin": "libedgetpu.1.dylib"}
+DELEGATE_FUNCTIONS = ("tflite_plugin_create_delegate", "tflite_plugin_destroy_delegate")
 
 
 class InterpreterBackend:
@@ -152,8 +153,11 @@ def _delegate_options(api: Any, delegate: DelegateSpec) -> dict[str, Any]:
     if library == "edgetpu":
         library = EDGETPU_LIBRARY.get(platform.system(), "edgetpu.dll")
     try:
-        # First by ourselves: without the library the package prints a traceback of its own.
-        ctypes.CDLL(library)
+        # First by ourselves: without the library, or where it is something else, the
+        # package prints a traceback of its own.
+        opened = ctypes.CDLL(library)
+        for function in DELEGATE_FUNCTIONS:
+            getattr(opened, function)
         with quiet_native_log():
             loaded = api.load_delegate(library, dict(delegate.options))
     except (ValueError, RuntimeError, OSError, AttributeError) as exc:

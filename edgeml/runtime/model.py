@@ -99,7 +99,8 @@ class Model:
 
         Args:
             source: a path, the file's bytes, or a bundle already read.
-            backend: "litert" or "tflite"; None asks EDGEML_BACKEND, then what is installed.
+            backend: "litert" or "tflite", on a workstation "tf.lite"; None asks
+                EDGEML_BACKEND, then what is installed.
             threads: to compute with; None for 1.
             delegate: "xnnpack", "edgetpu" or the path of a delegate's library; one
                 that fails is left out with a warning and an entry in `info`.

@@ -79,6 +79,13 @@ class Replay:
         self.sample_rate_hz = self._settle_rate(sample_rate_hz, found.rate_hz)
 
     @property
+    def measured_rate_hz(self) -> float | None:
+        """Samples a second by the file's own times; None where it has none."""
+        if self._times is None or len(self._times) < 2:
+            return None
+        return float(1.0 / np.median(np.diff(self._times)))
+
+    @property
     def recordings(self) -> _Array:
         """All of it: float32 (recordings, samples, channels…); images are one recording.
 
@@ -131,8 +138,7 @@ class Replay:
 
     def _settle_rate(self, wanted: float | None, found: float | None) -> float:
         rate = found if wanted is None else wanted
-        if rate is None and self._times is not None and len(self._times) > 1:
-            rate = float(1.0 / np.median(np.diff(self._times)))
+        rate = self.measured_rate_hz if rate is None else rate
         if rate is None:
             raise ConfigError(
                 "no sample rate: pass sample_rate_hz=…, or give the file a time_s column"

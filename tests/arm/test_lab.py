@@ -148,3 +148,21 @@ def test_the_lab_prints_what_one_inference_of_each_model_costs(machine: Machine)
     counts = json.loads(done.stdout)
     assert set(counts) == set(models)
     assert all(1_000 < count < 5_000_000 for count in counts.values())
+
+
+def test_bench_counts_the_instructions_of_a_prediction(
+    machines_with_edgeml: tuple[Machine, ...],
+) -> None:
+    """`edgeml bench` finds the lab by EDGEML_COUNTER, and says what a prediction costs a Pi."""
+    bundle = CHECKOUT / "models" / "activity" / "activity.tflite"
+    for each in machines_with_edgeml:
+        counter = f"{sys.executable} {CHECKOUT / 'tests' / 'arm' / 'lab.py'} count {each.name} --"
+        done = subprocess.run(
+            [sys.executable, "-m", "edgeml", "bench", str(bundle), "--json", "--runs", "10"],
+            env={**os.environ, "EDGEML_COUNTER": counter},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert 50_000 < json.loads(done.stdout)["instructions"] < 5_000_000

@@ -12,7 +12,14 @@ import numpy.typing as npt
 import pytest
 
 from edgeml.errors import BackendError, BundleError, ConfigError
-from edgeml.runtime.backend import BACKENDS, Backend, DelegateSpec, installed, open_backend
+from edgeml.runtime.backend import (
+    BACKENDS,
+    WORKSTATION,
+    Backend,
+    DelegateSpec,
+    installed,
+    open_backend,
+)
 from edgeml.runtime.model import Model
 from edgeml.runtime.tensors import dequantise, quantise
 
@@ -39,9 +46,14 @@ def fixture(name: str) -> bytes:
     return (FIXTURES / f"{name}.tflite").read_bytes()
 
 
-@pytest.fixture(params=installed())
+@pytest.fixture(
+    params=[
+        *installed(),
+        *(pytest.param(name, marks=pytest.mark.workstation) for name in WORKSTATION),
+    ]
+)
 def name(request: pytest.FixtureRequest) -> str:
-    """Each interpreter that is installed here."""
+    """Each interpreter that is installed here; on a workstation TensorFlow's too."""
     return str(request.param)
 
 
@@ -250,7 +262,7 @@ def test_the_native_librarys_info_lines_stay_off_stderr(name: str) -> None:
 
 
 def test_importing_edgeml_imports_no_interpreter(name: str) -> None:
-    package = BACKENDS[name].package
+    package = BACKENDS[name].package if name in BACKENDS else "tensorflow"
     script = f"import sys, edgeml, edgeml.runtime.model; print({package!r} in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120

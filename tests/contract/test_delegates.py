@@ -1,0 +1,79 @@
+"""A delegate's library of our own: loaded, given its options, asked for the model, let go."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeml.errors import BackendError
+from edgeml.runtime.backend import DelegateSpec, installed
+from edgeml.runtime.model import Model
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+MODEL = FIXTURES / "classifier_int8.tflite"
+WINDOW = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("gcc") is None, reason="the library is made with gcc"
+)
+
+
+@pytest.fixture(params=installed())
+def backend(request: pytest.FixtureRequest) -> str:
+    """Each interpreter that is installed here."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A real external delegate, which takes no operator."""
+    made = tmp_path_factory.mktemp("delegate") / "libnothing.so"
+    source = FIXTURES / "delegate.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", made, source], check=True)
+    return str(made)
+
+
+def test_its_options_arrive_and_the_results_are_the_same_bits(
+    backend: str, library: str, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    spec = DelegateSpec(library, {"out": str(told), "cores": "2"})
+    with (
+        Model.load(MODEL, backend=backend) as plain,
+        Model.load(MODEL, backend=backend, delegate=spec, require_delegate=True) as model,
+    ):
+        assert model.info.delegate == library
+        assert model.info.delegate_error is None
+        assert model.run_raw(WINDOW).tolist() == plain.run_raw(WINDOW).tolist()
+    assert sorted(told.read_text().split()) == ["cores=2", f"out={told}"]
+
+
+@pytest.mark.parametrize("stage", ["create", "prepare"])
+def test_one_that_fails_at_any_stage_falls_back_to_the_cpu_and_says_so(
+    backend: str, library: str, stage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = DelegateSpec(library, {"fail": stage})
+    with (
+        Model.load(MODEL, backend=backend) as plain,
+        Model.load(MODEL, backend=backend, delegate=spec) as model,
+    ):
+        assert model.info.delegate is None
+        assert library in str(model.info.delegate_error)
+        assert model.run_raw(WINDOW).tolist() == plain.run_raw(WINDOW).tolist()
+    assert "runs on the CPU" in caplog.text
+    with pytest.raises(BackendError, match="libnothing"):
+        Model.load(MODEL, backend=backend, delegate=spec, require_delegate=True)
+
+
+def test_a_library_that_is_no_delegate_is_named(backend: str) -> None:
+    with pytest.raises(BackendError, match=r"cannot be loaded from libm\.so\.6"):
+        Model.load(MODEL, backend=backend, delegate="libm.so.6", require_delegate=True)
+
+
+def test_xnnpack_computes_with_the_threads_asked_for(backend: str) -> None:
+    with Model.load(MODEL, backend=backend, delegate="xnnpack", threads=2) as model:
+        assert (model.info.delegate, model.info.threads) == ("xnnpack", 2)
+        assert model.predict(WINDOW).score > 0
