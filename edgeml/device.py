@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, nearest
@@ -107,7 +107,9 @@ class Device:
         self._closed = False
         self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
-        self._updating = None if updates is None else _updating(device_id, updates, self._clock)
+        self._updating = (
+            None if updates is None else _updating(device_id, updates, sync, self._clock)
+        )
         self._streams = Streams(
             model,
             lambda one: Lane(
@@ -185,6 +187,14 @@ class Device:
             ConfigError: the device was made without `updates`.
         """
         self._needs_updates().observers.append(callback)
+
+    def update_status(self) -> Mapping[str, Any]:
+        """Where the first model's updates are, as the state topic says it.
+
+        Raises:
+            ConfigError: the device was made without `updates`.
+        """
+        return self._needs_updates().standing() or {}
 
     def agree(self, release: str) -> None:
         """Let a release that waits be installed, under the policy `ask`.
@@ -324,16 +334,21 @@ class Device:
         return tuple(lane.stats for lane in self._streams.lanes)
 
 
-def _updating(device_id: str, updates: "Updates", clock: Clock) -> "Updating":
+def _updating(device_id: str, updates: "Updates", sync: Mqtt | None, clock: Clock) -> "Updating":
     """The updates' own code is loaded only where it is used."""
     from edgeml.ota.settings import Updates
+    from edgeml.sync.shelf import Shelf
     from edgeml.updating import Updating
 
     if not isinstance(updates, Updates):
         raise ConfigError(f"updates is {updates!r}; it should be edgeml.Updates(root=…)")
     given = updates.state
     folder = state_directory() / f"updates-{device_id}" if given is None else Path(given)
-    return Updating(device_id, updates, folder, clock)
+    shelf = None
+    if sync is not None:
+        client_id = f"edgeml-{sync.fleet}-{device_id}-updates"
+        shelf = Shelf(sync.connection, sync.fleet, client_id, clock)
+    return Updating(device_id, updates, folder, clock, shelf)
 
 
 def _check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:

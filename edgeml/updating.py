@@ -14,6 +14,7 @@ from typing import Any, Final
 from edgeml.clock import Clock
 from edgeml.errors import ConfigError
 from edgeml.lane import Cascade, Lane, ModelLike
+from edgeml.ota.mqtt import Broker, Shelf
 from edgeml.ota.settings import Updates
 from edgeml.ota.transport import Folder, Http, Transport
 from edgeml.ota.updater import Updater
@@ -35,19 +36,27 @@ class Updating:
         settings: the policy.
         folder: where models and metadata are kept.
         clock: the time.
+        shelf: the published files at the broker; None without one.
 
     Raises:
         ConfigError: no way to published files was named, or the root cannot be read.
         UpdateError: the folder cannot be used, or the root is none.
     """
 
-    def __init__(self, device: str, settings: Updates, folder: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        device: str,
+        settings: Updates,
+        folder: Path,
+        clock: Clock,
+        shelf: Shelf | None = None,
+    ) -> None:
         self._device = device
         self._settings = settings
         self._folder = folder
         self._clock = clock
         self._root = settings.read_root()
-        self._transports = _transports(settings)
+        self._transports = _transports(settings, clock, shelf)
         self._sites: dict[str, Site] = {}
         self._updaters: list[tuple[Site, Updater]] = []
         self.observers: list[Observer] = []
@@ -144,12 +153,16 @@ class Updating:
             log.exception("%s: the updates go on after an error", site.name)
 
 
-def _transports(settings: Updates) -> list[Transport]:
+def _transports(settings: Updates, clock: Clock, shelf: Shelf | None) -> list[Transport]:
+    """The cheapest first: a stick costs nothing, a broker is there anyway."""
     found: list[Transport] = []
     if settings.folder is not None:
         found.append(Folder(Path(settings.folder)))
+    rate = settings.max_bytes_per_s
+    if shelf is not None:
+        found.append(Broker(shelf, clock, max_bytes_per_s=rate))
     if settings.http is not None:
-        found.append(Http(settings.http, max_bytes_per_s=settings.max_bytes_per_s))
+        found.append(Http(settings.http, max_bytes_per_s=rate))
     if not found:
-        raise ConfigError("updates: name where they come from, http=… or folder=…")
+        raise ConfigError("updates: name where they come from: sync=…, http=… or folder=…")
     return found

@@ -37,6 +37,10 @@ class Transport(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Let go of any connection until the next fetch."""
+        ...
+
 
 class Folder:
     """A folder on this machine: a USB stick, a network drive."""
@@ -53,6 +57,9 @@ class Folder:
                 data = file.read(limit_bytes + 1)
                 if len(data) <= limit_bytes:
                     yield name, data
+
+    def close(self) -> None:
+        """There is no connection."""
 
 
 class Http:
@@ -95,6 +102,9 @@ class Http:
                 data = self._one(connection, name, limit_bytes)
                 if data is not None:
                     yield name, data
+
+    def close(self) -> None:
+        """Each fetch has a connection of its own."""
 
     def _connection(self) -> http.client.HTTPConnection:
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection

@@ -6,11 +6,8 @@ the table of `reconnect.py`, with a new paho client for every connection, so
 that nothing of a dead session survives inside the library.
 """
 
-import contextlib
 import logging
 import random
-import select
-import socket
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +25,7 @@ from edgeml.errors import ConfigError, LinkError
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
+from edgeml.sync.waker import Waker
 
 log: Final = logging.getLogger("edgeml.link")
 
@@ -93,9 +91,7 @@ class Link:
         self._limits = (65535, _MAX_PACKET_BYTES)
         self._events: list[LinkEvent] = []
         self._signals: list[tuple[Signal, str]] = []
-        self._wake_reader, self._wake_writer = socket.socketpair()
-        self._wake_reader.setblocking(False)
-        self._wake_writer.setblocking(False)
+        self._waker = Waker()
 
     @property
     def online(self) -> bool:
@@ -144,6 +140,16 @@ class Link:
             raise LinkError(f"{self._connection.url}: the line is down")
         return int(info.mid)
 
+    def subscribe(self, topic: str) -> None:
+        """Hold one more topic until the line is lost; a broker's refusal shows by its silence."""
+        if self._client is not None and self.online:
+            self._client.subscribe(topic, 1)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Hold a topic no more."""
+        if self._client is not None and self.online:
+            self._client.unsubscribe(topic)
+
     def acknowledge(self, token: int) -> None:
         """Tell the broker that a received message is safe; with `manual_ack`, and only then."""
         if self._client is not None and token:
@@ -151,10 +157,7 @@ class Link:
 
     def wake(self) -> None:
         """End a `step` that waits; from any thread."""
-        try:
-            self._wake_writer.send(b"\0")
-        except (BlockingIOError, OSError):
-            return  # a full pipe wakes just as well, and a closed one has nobody to wake
+        self._waker.wake()
 
     def close(self, farewell: Message | None = None, timeout_s: float = 1.0) -> None:
         """Say goodbye in order, so that the broker does not publish the will, and end the line."""
@@ -171,8 +174,7 @@ class Link:
                 self._serve(left_s)
         self._signal(Signal.CLOSE, "")
         self._events.clear()
-        self._wake_reader.close()
-        self._wake_writer.close()
+        self._waker.close()
 
     def _signal(self, signal: Signal, reason: str) -> None:
         before = self._line
@@ -286,9 +288,11 @@ class Link:
         if self._signals or _pending(sock):
             timeout_s = 0.0
         if client is None or sock is None:
-            self._wait(None, to_write=False, timeout_s=timeout_s)
+            self._waker.wait(None, to_write=False, timeout_s=timeout_s)
             return
-        readable, writable = self._wait(sock, to_write=client.want_write(), timeout_s=timeout_s)
+        readable, writable = self._waker.wait(
+            sock, to_write=client.want_write(), timeout_s=timeout_s
+        )
         if readable or _pending(sock):
             try:
                 self._read(client)
@@ -307,24 +311,8 @@ class Link:
             sock = client.socket()
             if sock is None:
                 return
-            if not _pending(sock) and not self._wait(sock, to_write=False, timeout_s=0.0)[0]:
+            if not _pending(sock) and not self._waker.wait(sock, to_write=False, timeout_s=0.0)[0]:
                 return
-
-    def _wait(self, sock: Any, *, to_write: bool, timeout_s: float) -> tuple[bool, bool]:
-        """Whether the socket can be read and written, or nothing within the time; clears a wake."""
-        poll = select.poll()
-        poll.register(self._wake_reader, select.POLLIN)
-        if sock is not None:
-            try:
-                poll.register(sock, select.POLLIN | (select.POLLOUT if to_write else 0))
-            except (OSError, ValueError):
-                return True, False  # closed under us: reading makes paho notice
-        ready = dict(poll.poll(max(timeout_s, 0.0) * 1000))
-        if ready.pop(self._wake_reader.fileno(), 0):
-            with contextlib.suppress(OSError):
-                self._wake_reader.recv(4096)
-        flags = next(iter(ready.values()), 0)
-        return bool(flags & ~select.POLLOUT), bool(flags & select.POLLOUT)
 
     def _on_connect(
         self,
@@ -349,6 +337,8 @@ class Link:
     def _on_subscribe(
         self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Properties | None
     ) -> None:
+        if self._line.phase is not Phase.SUBSCRIBING:
+            return
         refused = [
             name for name, reason in zip(self._filters, reasons, strict=False) if reason.is_failure
         ]

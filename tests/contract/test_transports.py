@@ -1,7 +1,8 @@
 """What every transport of updates does: it gives what is published, and gives up in time."""
 
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -9,8 +10,16 @@ from typing import Any
 
 import pytest
 
+from edgeml.clock import ManualClock, SystemClock
 from edgeml.errors import ConfigError
+from edgeml.fleet.localbroker import LocalBroker, free_port
+from edgeml.ota.mqtt import WINDOW, Broker
 from edgeml.ota.transport import Folder, Http, Transport
+from edgeml.sync import topics
+from edgeml.sync.connection import Connection
+from edgeml.sync.line import LinkEvent, Message, Published, Received, Up
+from edgeml.sync.link import Link
+from edgeml.sync.shelf import Shelf
 
 FILES = {"tuf/timestamp": b"{}", "tuf/bundle": b"x" * 5000, f"c/{'ab' * 32}": bytes(range(256))}
 
@@ -46,11 +55,51 @@ def web(published: Path) -> Iterator[str]:
     yield from _serving(partial(_Quiet, directory=str(published)))
 
 
-@pytest.fixture(params=["folder", "http"])
-def transport(request: pytest.FixtureRequest, published: Path) -> Transport:
-    if request.param == "folder":
-        return Folder(published)
-    return Http(request.getfixturevalue("web"))
+@pytest.fixture
+def broker(published: Path) -> Iterator[LocalBroker]:
+    with LocalBroker() as broker:
+        retain(broker.url, {topics.published("plant", name): FILES[name] for name in FILES})
+        yield broker
+
+
+def retain(url: str, messages: Mapping[str, bytes]) -> None:
+    """Leave messages at a broker."""
+    link = Link(Connection(url), "publisher")
+    link.open()
+    tokens: set[int] = set()
+    for event in steps(link):
+        if isinstance(event, Up):
+            publish = (Message(topic, data, retain=True) for topic, data in messages.items())
+            tokens = {link.publish(message) for message in publish}
+        elif isinstance(event, Published):
+            tokens.discard(event.token)
+            if not tokens:
+                break
+    link.close()
+
+
+def steps(link: Link) -> Iterator[LinkEvent]:
+    give_up_s = time.monotonic() + 20
+    while time.monotonic() < give_up_s:
+        yield from link.step(0.2)
+    raise AssertionError("the broker did not do it in time")
+
+
+def at_broker(url: str, **patience: float) -> Broker:
+    connection = Connection(url, reconnect_min_s=0.05, reconnect_max_s=0.2)
+    limits = {"connect_s": 10.0, "silence_s": 0.2, **patience}
+    return Broker(Shelf(connection, "plant", "pump-7-updates"), SystemClock(), **limits)
+
+
+@pytest.fixture(params=["folder", "http", "mqtt"])
+def transport(request: pytest.FixtureRequest, published: Path) -> Iterator[Transport]:
+    made: Transport = Folder(published)
+    if request.param == "http":
+        made = Http(request.getfixturevalue("web"))
+    elif request.param == "mqtt":
+        made = at_broker(request.getfixturevalue("broker").url)
+    yield made
+    made.close()
 
 
 def test_what_is_published_comes_as_it_was_published(transport: Transport) -> None:
@@ -69,14 +118,22 @@ def test_a_file_that_does_not_end_is_given_up(transport: Transport) -> None:
 
 
 def test_a_place_that_is_not_there_gives_nothing(tmp_path: Path, transport: Transport) -> None:
-    gone = (
-        Folder(tmp_path / "no stick") if transport.name == "folder" else Http("http://127.0.0.1:9")
-    )
-    assert list(gone.fetch(list(FILES), 1 << 20)) == []
+    places: dict[str, Transport] = {
+        "folder": Folder(tmp_path / "no stick"),
+        "http": Http("http://127.0.0.1:9"),
+        "mqtt": at_broker(f"mqtt://127.0.0.1:{free_port()}", connect_s=0.3),
+    }
+    assert list(places[transport.name].fetch(list(FILES), 1 << 20)) == []
 
 
 def test_names_are_short_and_stable(transport: Transport) -> None:
-    assert transport.name in ("folder", "http")
+    assert transport.name in ("folder", "http", "mqtt")
+
+
+def test_it_can_be_closed_and_used_again(transport: Transport) -> None:
+    for _ in range(3):
+        assert dict(transport.fetch(["tuf/timestamp"], 100)) == {"tuf/timestamp": b"{}"}
+        transport.close()
 
 
 class _Breaking(BaseHTTPRequestHandler):
@@ -119,3 +176,91 @@ def test_the_rate_of_a_web_server_is_kept_by_waiting(web: str) -> None:
 def test_an_address_that_is_no_web_server_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="should begin with https://"):
         Http(url)
+
+
+def test_a_wish_brings_what_the_broker_forgot(broker: LocalBroker) -> None:
+    digest = "cd" * 32
+    seeder = Link(Connection(broker.url), "seeder", lambda _: (topics.want("plant", "+"),))
+    seeder.open()
+    next(event for event in steps(seeder) if isinstance(event, Up))
+
+    def answer() -> None:
+        wished = next(event for event in steps(seeder) if isinstance(event, Received))
+        topic = topics.published("plant", f"c/{topics.parse_want(wished.topic)}")
+        seeder.publish(Message(topic, b"found again", retain=True))
+        next(event for event in steps(seeder) if isinstance(event, Published))
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    mqtt = at_broker(broker.url, silence_s=5.0)
+    began_s = time.monotonic()
+    impatient = at_broker(broker.url, silence_s=0.3)
+    assert dict(impatient.fetch([f"c/{digest}"], 100)) in ({}, {f"c/{digest}": b"found again"})
+    thread.join(20)
+    assert dict(mqtt.fetch([f"c/{digest}"], 100)) == {f"c/{digest}": b"found again"}
+    assert time.monotonic() - began_s < 20
+    for line in (mqtt, impatient, seeder):
+        line.close()
+
+
+def test_a_line_that_is_cut_in_the_middle_comes_back_and_goes_on(broker: LocalBroker) -> None:
+    many = {f"c/{i:064x}": bytes([i]) * 100 for i in range(40)}
+    retained = {topics.published("plant", name): data for name, data in many.items()}
+    retain(broker.url, retained)
+    mqtt = at_broker(broker.url, silence_s=15.0)
+    got = {}
+    for name, data in mqtt.fetch(list(many), 1000):
+        got[name] = data
+        if len(got) == 5:
+            broker.kill()
+            broker.start()
+            retain(broker.url, retained)
+    mqtt.close()
+    assert got == many
+
+
+class _PacedShelf:
+    """A shelf that has everything, and a clock that moves by what is waited."""
+
+    online = True
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.asked: list[str] = []
+        self.most = 0
+        self._clock = clock
+
+    def open(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def wish(self, name: str) -> None: ...
+
+    def ask(self, name: str) -> None:
+        self.asked.append(name)
+        self.most = max(self.most, len(self.asked))
+
+    def leave(self, name: str) -> None:
+        if name in self.asked:
+            self.asked.remove(name)
+
+    def step(self, timeout_s: float) -> list[tuple[str, bytes]]:
+        if not self.asked:
+            self._clock.advance(timeout_s)
+        return [(name, bytes(1000)) for name in list(self.asked)]
+
+
+def test_a_broker_is_asked_for_a_few_at_a_time_and_no_faster_than_allowed() -> None:
+    clock = ManualClock()
+    shelf = _PacedShelf(clock)
+    names = [f"c/{i:064x}" for i in range(100)]
+    began_s = clock.monotonic_s()
+    assert len(dict(Broker(shelf, clock, max_bytes_per_s=1000).fetch(names, 2000))) == 100
+    assert shelf.most <= WINDOW
+    assert clock.monotonic_s() - began_s == pytest.approx(100, abs=10)
+    assert shelf.asked == []
+
+
+def test_what_nobody_asked_for_is_not_taken(broker: LocalBroker) -> None:
+    mqtt = at_broker(broker.url)
+    assert dict(mqtt.fetch([f"c/{'00' * 32}"], 100)) == {}
+    mqtt.close()

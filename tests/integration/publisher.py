@@ -5,10 +5,12 @@ from pathlib import Path
 
 from edgeml.bundle import Bundle, pack
 from edgeml.clock import ManualClock
-from edgeml.fleet.repo.publish import Outgoing, to_folder
+from edgeml.fleet.repo.publish import Outgoing, Record, to_folder
 from edgeml.fleet.repo.repository import Repository
+from edgeml.fleet.repo.seed import Seeder
 from edgeml.ota.standing import Get
 from edgeml.ota.transport import Folder
+from edgeml.sync.connection import Connection
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIVITY = ROOT / "models" / "activity" / "activity.tflite"
@@ -40,6 +42,14 @@ class Publisher:
         path = self._place / f"activity-{version}.tflite"
         path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
         self.repository.release([path])
+
+    def seed(self, broker: str, fleet: str) -> None:
+        """Publish over MQTT."""
+        record = Record.of(self.repository.folder, broker, fleet)
+        with self.repository.open() as ledger:
+            seeder = Seeder(Connection(broker), fleet)
+            seeder.publish(Outgoing(ledger, self.clock.now_s()), record)
+            seeder.close()
 
     def publish(self) -> None:
         with self.repository.open() as ledger:

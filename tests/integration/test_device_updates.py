@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edgeml import Device, Updates
+from edgeml import Device, Mqtt, Updates
 from edgeml.errors import ConfigError
+from edgeml.fleet.localbroker import LocalBroker
 from edgeml.ota.probation import Limits
 from edgeml.ota.updater import Change
 from edgeml.sensors.sample import Window
@@ -55,8 +58,8 @@ def publisher(tmp_path: Path) -> Publisher:
     return made
 
 
-def updates(tmp_path: Path, publisher: Publisher) -> Updates:
-    return Updates(
+def updates(tmp_path: Path, publisher: Publisher, **changed: Any) -> Updates:
+    settings = Updates(
         tmp_path / "root.json",
         folder=publisher.out,
         state=tmp_path / "updates",
@@ -64,6 +67,7 @@ def updates(tmp_path: Path, publisher: Publisher) -> Updates:
         slower=1000.0,
         probation=Limits(windows=100, slower=1000.0, less_sure=1.0),
     )
+    return replace(settings, **changed)
 
 
 def test_the_loop_goes_on_while_the_model_is_replaced_between_two_windows(
@@ -120,6 +124,24 @@ def test_a_device_without_updates_says_so(tmp_path: Path) -> None:
 
 
 def test_updates_that_come_from_nowhere_are_refused(tmp_path: Path, publisher: Publisher) -> None:
-    nowhere = Updates(tmp_path / "root.json", state=tmp_path / "updates")
+    nowhere = updates(tmp_path, publisher, folder=None)
     with pytest.raises(ConfigError, match="name where they come from"):
         Device("pump-7", model=ACTIVITY, updates=nowhere)
+
+
+def test_over_a_broker_alone_the_update_comes_and_every_step_goes_home(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    settings = updates(tmp_path, publisher, folder=None)
+    story = Story()
+    with LocalBroker() as broker:
+        publisher.seed(broker.url, "plant")
+        sync = Mqtt(broker.url, "plant", outbox=tmp_path / "outbox.db", ack="broker")
+        with Device("pump-7", model=ACTIVITY, sync=sync, updates=settings) as device:
+            device.on_update(story)
+            for _ in device.run(windows(lambda: story.has("healthy"))):
+                pass
+            assert device.model.ref.version == 2
+            standing = device.update_status()
+    assert standing["state"] == "idle"
+    assert standing["installed"] == "activity-2"
