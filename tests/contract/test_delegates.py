@@ -19,7 +19,7 @@ WINDOW = np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3)
 
 
 def compiler_of_this_machine() -> bool:
-    """Whether there is a gcc that makes libraries for it; an emulated board has the workstation's."""
+    """Whether gcc makes libraries for it; an emulated board sees the workstation's."""
     if sys.platform != "linux" or shutil.which("gcc") is None:
         return False
     made_for = subprocess.run(["gcc", "-dumpmachine"], capture_output=True, text=True, check=False)
