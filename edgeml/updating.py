@@ -64,14 +64,21 @@ class Updating:
         self._thread = threading.Thread(target=self._run, name="edgeml-updates", daemon=True)
 
     def resolve(self, what: ModelLike | Cascade) -> ModelLike | Cascade:
-        """What to load instead of the factory's; a model already loaded stays."""
+        """What to load instead of the factory's.
+
+        Raises:
+            ConfigError: the model was loaded already, or two have one name.
+        """
         if isinstance(what, Cascade):
             return Cascade(self._resolve(what.gate), self._resolve(what.then), what.when)
         return self._resolve(what)
 
     def _resolve(self, what: ModelLike) -> ModelLike:
         if isinstance(what, Model):
-            return what
+            raise ConfigError(
+                f"updates: {what.ref.name} was given loaded; give its file or its bytes, so that "
+                "the device can go back to it and close it"
+            )
         site = Site(what, self._folder, self._settings)
         if site.name in self._sites:
             raise ConfigError(

@@ -30,6 +30,15 @@ def fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) ->
         UpdateError: it does not fit on the disk, or no transport has all of it now. What
             came is kept, and the next call goes on from there.
     """
+    try:
+        return _fetch(store, index, transports)
+    except OSError as exc:
+        raise UpdateError(
+            f"disk: {store.folder} took no more of {index.release} ({exc.strerror or exc})"
+        ) from exc
+
+
+def _fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) -> Held:
     parcel = Parcel(store, index)
     journal = store.journal
     parcel.copy_from([held for held in (journal.current, journal.previous) if held is not None])

@@ -25,6 +25,9 @@ from edgeml.ota.transport import MAX_FILE_BYTES, Transport
 from edgeml.releases.index import ReleaseIndex
 from edgeml.releases.rollout import Decision, Ignore, Install, Wait, decide, within
 
+RETRY_S: Final = 30.0
+"""After a refusal, before it is tried again."""
+
 log: Final = logging.getLogger("edgeml.updates")
 
 
@@ -144,7 +147,7 @@ class Updater:
         self._clock = clock
         self._local_hour = _hour_here if local_hour is None else local_hour
         self._standing: Standing | None = None
-        self._check_due_s = clock.monotonic_s()
+        self._check_due_s = self._again_s = clock.monotonic_s()
         self._agreed: str | None = None
         self._last_refusal = ""
 
@@ -168,14 +171,17 @@ class Updater:
 
     def check_now(self) -> None:
         """Look at what is offered with the next turn."""
-        self._check_due_s = self._clock.monotonic_s()
+        self._check_due_s = self._again_s = self._clock.monotonic_s()
 
     def turn(self) -> None:
         """Do what the state calls for; refusals are reported and leave the incumbent serving."""
+        if self._clock.monotonic_s() < self._again_s:
+            return
         try:
             self._look()
             self._act()
         except UpdateError as exc:
+            self._again_s = self._clock.monotonic_s() + RETRY_S
             self._refuse(str(exc))
 
     def judge(self, reason: str | None, *, passed: bool) -> None:

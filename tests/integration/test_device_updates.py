@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgeml import Device, Mqtt, Updates
+from edgeml import Device, Model, Mqtt, Updates
 from edgeml.errors import ConfigError
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.ota.probation import Limits
@@ -116,6 +116,13 @@ def test_a_process_that_does_not_stay_up_on_probation_goes_back_by_itself(
         with Device("pump-7", model=ACTIVITY, updates=settings) as device:
             versions.append(device.model.ref.version)
     assert versions == [2, 2, 2, 1]
+
+
+def test_a_model_that_was_loaded_already_cannot_be_updated_and_that_is_said(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    with Model.load(ACTIVITY) as model, pytest.raises(ConfigError, match="give its file"):
+        Device("pump-7", model=model, updates=updates(tmp_path, publisher))
 
 
 def test_a_device_without_updates_says_so(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A device's updates: a real repository, a real store, a real probe; only the device is a fake."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from edgeml.ota.states import State
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Folder
 from edgeml.ota.trust import Trust
-from edgeml.ota.updater import Change, Updater, Verdict
+from edgeml.ota.updater import RETRY_S, Change, Updater, Verdict
 from edgeml.releases.names import file_name
 from edgeml.runtime.probe import probe
 
@@ -253,6 +254,37 @@ def test_a_chunk_changed_on_the_way_is_named_and_the_incumbent_serves_on(
     assert "tampered: " in device.changes[-1].reason
     assert store.journal.state is State.FETCHING
     assert device.serving is None
+
+
+def test_a_missing_chunk_is_not_asked_for_at_every_turn(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    hidden = max((publisher.out / "c").iterdir(), key=lambda path: path.stat().st_size)
+    content = hidden.read_bytes()
+    hidden.unlink()
+    updater, _ = site.start()
+    updater.turn()
+    hidden.write_bytes(content)
+    updater.turn()
+    assert device.story[-1] == "refused"
+    publisher.clock.advance(RETRY_S)
+    updater.turn()
+    assert device.story[-1] == "activated"
+
+
+def test_a_disk_that_fills_while_it_is_fetched_is_a_refusal_and_the_incumbent_serves(
+    site: Site, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updater, store = site.start()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("edgeml.ota.parcel.Parcel.put", full)
+    updater.turn()
+    assert device.changes[-1].event == "refused"
+    assert device.changes[-1].reason.startswith("disk: ")
+    assert store.current is None
 
 
 def test_what_was_fetched_before_the_link_went_is_not_fetched_again(
