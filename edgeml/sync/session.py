@@ -109,6 +109,7 @@ class Session:
     _patience_s: float = 0.0
     _probing: bool = False
     _ingests: tuple[str, ...] = ()
+    _greeters: tuple[str, ...] = ()
     _latest: Ack | None = None
     _audit_s: float | None = None
     _gap_s: float = 0.0
@@ -161,7 +162,7 @@ class Session:
         self._patience_s = self.policy.resend_after_s
         self._probing = False
         self._reading = False
-        self._ingests = ()
+        self._ingests = self._greeters = ()
         self._audit_s = None
         self._gaps = False
         self._gap_s = now_s
@@ -255,7 +256,10 @@ class Session:
             self._audit_s = now_s + AUDIT_DELAY_S
             self._patience_s = self.policy.resend_after_s
             self._probing = False
-            if ack.greeting and not event.retained:
+        if ack.greeting and ack.ingest not in self._greeters:
+            # Its first word may have been of rows that it got before it said hello.
+            self._greeters = (*self._greeters, ack.ingest)[-_INGESTS_REMEMBERED:]
+            if not event.retained:
                 # What the old ingest had not committed died with it.
                 self._send_again(self._flights)
         return effects

@@ -174,6 +174,19 @@ def test_a_new_ingest_gets_at_once_what_the_old_one_may_have_swallowed() -> None
     assert len(bench.sent) == 2
 
 
+def test_a_new_ingest_that_says_what_it_got_before_it_greets_gets_the_rest_at_once() -> None:
+    """What was sent before it listened is lost, whatever of the window arrived after that."""
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.sent.clear()
+    bench.ack(0, (11, 20), ingest="new.1")
+    assert bench.ranges() == []
+    bench.ack(0, (11, 20), ingest="new.1", greeting=True)
+    assert bench.ranges() == [(1, 10)]
+    bench.ack(0, (11, 20), ingest="new.1", greeting=True)
+    assert bench.ranges() == [(1, 10)]
+
+
 def test_when_nobody_listens_one_message_at_a_time_probes() -> None:
     bench = Bench(rows=100, window=3)
     bench.tell(flow.Up(100))
