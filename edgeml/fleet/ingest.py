@@ -50,6 +50,7 @@ class Limits:
 
     Attributes:
         interval_s: a message waits at most this long for company.
+        enough_bytes: with so many bytes in hand none waits: they are worth a commit.
         messages: so many messages are stored at once, before the interval is over; the
             broker sends no more than that before it is answered.
         size_bytes: so many bytes of them are stored at once; what is read takes several times
@@ -57,6 +58,7 @@ class Limits:
     """
 
     interval_s: float = 0.05
+    enough_bytes: int = 64 * 1024
     messages: int = 1_000
     size_bytes: int = 4 * 1024 * 1024
 
@@ -174,6 +176,8 @@ class Ingest:
     def _is_due(self) -> bool:
         if self._since_s is None:
             return False
+        if not self._failing and self._size_bytes >= self._limits.enough_bytes:
+            return True
         return self._clock.monotonic_s() - self._since_s >= self._limits.interval_s
 
     def _on_up(self, event: Up) -> None:

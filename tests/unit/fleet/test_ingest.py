@@ -299,3 +299,15 @@ def test_an_older_state_does_not_replace_a_newer_one_on_its_way_to_the_store() -
     intake.note_state(newer)
     intake.note_state(older)
     assert intake.states == [newer]
+
+
+def test_a_message_waits_for_company_unless_it_is_worth_a_commit_of_its_own(bench: Bench) -> None:
+    bench.ingest._limits = Limits(interval_s=60.0, enough_bytes=1_000)
+    bench.send(topics.RESULTS, batch(1))
+    assert bench.turn() == []
+    bench.send(topics.RESULTS, batch(*range(2, 30)))
+    assert [(a.mark, a.outbox) for a in bench.turn()] == [(29, "box")]
+    bench.send(topics.RESULTS, batch(30))
+    assert bench.turn() == []
+    bench.clock.advance(60.0)
+    assert [a.mark for a in bench.turn()] == [30]
