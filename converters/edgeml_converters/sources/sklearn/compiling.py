@@ -40,7 +40,7 @@ def compile_estimator(estimator: Any) -> Compiled:
         _check_fitted(step)
     try:
         return _compiled(estimator, steps)
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as exc:
+    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError) as exc:
         if isinstance(exc, ConversionError):
             raise
         text = " ".join(str(exc).split())[:200]

@@ -100,7 +100,9 @@ def _predict(estimator: Any, head: Head, features: int, batch: Floats) -> Floats
         warnings.filterwarnings("ignore", "X does not have valid feature names")
         try:
             made = in_batches(run, batch, (head.width,), 16 * BATCH)
-        except (ValueError, AttributeError, IndexError, TypeError) as exc:
+        except MemoryError:
+            raise
+        except Exception as exc:  # of a damaged estimator, its compiled parts raise anything
             raise ConversionError(
                 f"scikit-learn itself fails on the data: {first_line(exc)}"
             ) from exc
