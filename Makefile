@@ -14,6 +14,8 @@ DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml
 CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
 FAULT_RUNS ?= 200
 ARM_ARGS ?=
+# Each file's tests stay with one worker, where they share what is dear to make.
+WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTHONS ?=
 
 .PHONY: setup wheel demo test lint unit arm pythons faults brokers bench models mosquitto postgresql interop clean
@@ -51,7 +53,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 unit: setup mosquitto postgresql
-	$(BIN)/pytest
+	$(BIN)/pytest $(WORKERS)
 
 mosquitto:
 	@sh tests/packaging/need_mosquitto.sh

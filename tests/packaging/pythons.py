@@ -15,7 +15,14 @@ from pathlib import Path
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 WITH_TFLITE_RUNTIME = ("3.10", "3.11")
 ROOT = Path(__file__).resolve().parents[2]
-SUITE = ["tests/unit", "tests/contract", "tests/integration"]
+WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+SUITE = [
+    "-m",
+    "not workstation and not slow",
+    "tests/unit",
+    "tests/contract",
+    "tests/integration",
+]
 
 
 def interpreters() -> Iterator[tuple[str, str]]:
@@ -56,7 +63,7 @@ def suite(version: str, interpreter: str, requirements: str) -> bool:
     subprocess.run([*pip, "--no-deps", "--no-index", "--force-reinstall", str(wheel)], check=True)
     print(f"== Python {version}, {requirements}", flush=True)
     run = subprocess.run(
-        [str(folder / "bin" / "pytest"), "-q", "-m", "not workstation and not slow", *SUITE],
+        [str(folder / "bin" / "pytest"), "-q", *WORKERS, *SUITE],
         cwd=ROOT,
         check=False,
     )
