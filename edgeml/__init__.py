@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeml.result import ModelRef as ModelRef
     from edgeml.result import Result as Result
     from edgeml.runtime.model import Model as Model
+    from edgeml.sampling import Samples as Samples
     from edgeml.sync.settings import Mqtt as Mqtt
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "ModelRef": "edgeml.result",
     "Mqtt": "edgeml.sync.settings",
     "Result": "edgeml.result",
+    "Samples": "edgeml.sampling",
     "Updates": "edgeml.ota.settings",
 }
 
@@ -41,6 +43,7 @@ __all__ = [
     "ModelRef",
     "Mqtt",
     "Result",
+    "Samples",
     "Updates",
     "__version__",
 ]

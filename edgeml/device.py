@@ -22,6 +22,7 @@ from edgeml.monitor.trigger import Trigger
 from edgeml.reactions import Action, Reaction, check_reaction
 from edgeml.result import Result
 from edgeml.runtime.model import Model
+from edgeml.sampling import Sampler, Samples
 from edgeml.sensors.duty import DutyLimits
 from edgeml.sensors.dutycontrol import Counts, DutyControl
 from edgeml.sensors.live import POLICIES
@@ -60,6 +61,7 @@ class Device:
             and when they come back; None leaves them as they are.
         thermometer: gives the CPU's temperature in degrees Celsius, or raises SensorError;
             None asks this machine. `duty` alone reads it.
+        samples: which windows are delivered themselves, for somebody to label; None for none.
         updates: where new models come from and when they are taken; None for never. Models
             given as a file or as bytes are the factory's; what was installed since serves.
         clock: where time comes from.
@@ -84,6 +86,7 @@ class Device:
         on_out_of_range: str = "restart",
         duty: DutyLimits | None = None,
         thermometer: Callable[[], float] | None = None,
+        samples: Samples | None = None,
         updates: "Updates | None" = None,
         clock: Clock | None = None,
     ) -> None:
@@ -94,6 +97,8 @@ class Device:
             )
         if sync is not None and not isinstance(sync, Mqtt):
             raise ConfigError(f"sync is {sync!r}; it should be edgeml.Mqtt(url, fleet=…)")
+        if samples is not None and (sync is None or not isinstance(samples, Samples)):
+            raise ConfigError("samples=edgeml.Samples(…) go home by sync=edgeml.Mqtt(…): give both")
         if overrun not in POLICIES:
             raise ConfigError(
                 f"overrun={overrun!r} is none of {', '.join(POLICIES)}{nearest(overrun, POLICIES)}"
@@ -107,6 +112,7 @@ class Device:
         self._closed = False
         self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
+        self._sampler = None if samples is None else Sampler(samples, self._clock)
         self._updating = (
             None if updates is None else _updating(device_id, updates, sync, self._clock)
         )
@@ -235,7 +241,7 @@ class Device:
                 if not tick():
                     return
                 for lane, result in answer(self._streams.of(name), items):
-                    self._deliver(result, lane.stride_s)
+                    self._deliver(result, lane)
                     yield result
                 if self._duty is not None and self._duty.due:
                     self._turn_duty(self._duty)
@@ -280,15 +286,18 @@ class Device:
                 log.warning("%d results wait in %s and go out next time", waiting, self._outbox)
         self._streams.close()
 
-    def _deliver(self, result: Result, stride_s: float) -> None:
+    def _deliver(self, result: Result, lane: Lane) -> None:
         took_us = result.pre_us + result.invoke_us + result.post_us
         self._latency.add(took_us)
         if self._duty is not None:
-            self._duty.took(took_us / 1e6, stride_s)
+            self._duty.took(took_us / 1e6, lane.stride_s)
         if self._updating is not None:
             self._updating.observe(result)
         if self._delivery is not None:
             self._delivery.put(result)
+            why = None if self._sampler is None else self._sampler.reason(result)
+            if why is not None and lane.window is not None:
+                self._delivery.put_sample(result, lane.window.data, why)
             self._note_health(self._delivery)
         for reaction in self._reactions:
             reaction.push(result)

@@ -49,6 +49,9 @@ class Lane:
             names of other models' channels are passed over.
         on_out_of_range: what such a reading does.
 
+    Attributes:
+        window: the one that was answered last.
+
     Raises:
         BundleError, BackendError: a model cannot be loaded.
         ConfigError: the two models of a cascade take different windows, the gate
@@ -68,6 +71,7 @@ class Lane:
         self._on_out_of_range = on_out_of_range
         self._factor = 1
         self._offered: deque[Model] = deque()
+        self.window: Window | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
             self._stages.append(_Stage(gate, _always))
@@ -177,6 +181,7 @@ class Lane:
 
     def _answer(self, window: Window) -> list[Result]:
         results: list[Result] = []
+        self.window = window
         for stage in self._stages:
             if results and not stage.passes(results[-1]):
                 break

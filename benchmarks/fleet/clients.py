@@ -247,7 +247,7 @@ class Device:
         return None
 
     def _send_rows(self, read: flow.Read) -> flow.Event:
-        if read.of_events:
+        if read.of_events or read.of_samples:
             return flow.Nothing(read)
         found = [
             seq

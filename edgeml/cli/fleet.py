@@ -3,6 +3,7 @@
 edgeml fleet ingest --broker URL --fleet NAME --store STORE  store what devices send, and confirm it
 edgeml fleet status --store STORE [--watch]                  every device: online, results, gaps
 edgeml fleet export --store STORE -o OUT.csv                 every result as CSV or Parquet
+edgeml fleet export --store STORE --samples -o OUT.npz        every window that devices sent home
 edgeml fleet prune --store STORE --older-than-days N         delete what is old enough
 edgeml fleet rollout RELEASE --repo DIR --broker URL         let it in by stages, halt by itself
 edgeml fleet mosquitto-acl -o DIR --ca-file CA …             a broker for devices that keep apart
@@ -41,12 +42,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_store(export)
     export.add_argument("--device", help="this device only")
     export.add_argument(
+        "--samples", action="store_true", help="the windows that devices sent, as .npz"
+    )
+    export.add_argument("--model", metavar="NAME", help="with --samples: this model's only")
+    export.add_argument(
         "-o",
         "--output",
         type=Path,
         required=True,
         metavar="FILE",
-        help="where to, .csv or .parquet",
+        help="where to, .csv or .parquet; .npz with --samples",
     )
     acl = commands.add_parser("mosquitto-acl", help="a Mosquitto where devices keep to themselves")
     acl.add_argument("--fleet", default="default", help="the fleet it serves (%(default)s)")
@@ -164,17 +169,25 @@ def _status(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from edgeml.fleet.export import export
+    from edgeml.fleet.samplefile import export_samples
     from edgeml.fleet.stores import open_store
 
+    if args.model is not None and not args.samples:
+        raise ConfigError("--model goes with --samples; results name their model in a column")
     store = open_store(args.store)
     try:
-        rows = export(store.results(args.device), args.output)
+        if args.samples:
+            samples = store.samples(args.device)
+            wanted = (row for row in samples if args.model in (None, row["model"]))
+            rows = export_samples(wanted, args.output)
+        else:
+            rows = export(store.results(args.device), args.output)
     finally:
         store.close()
     if args.json:
         print_json({"rows": rows, "output": str(args.output)})
     else:
-        print(f"{rows} results in {args.output}")
+        print(f"{rows} {'samples' if args.samples else 'results'} in {args.output}")
     return 0
 
 

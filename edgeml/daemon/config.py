@@ -13,7 +13,8 @@
     fleet = "plant-a"
 
 The keys of [source] are the driver's own arguments, those of [mqtt] the attributes of
-`edgeml.Mqtt` and those of [duty] the attributes of `edgeml.sensors.DutyLimits`; [limits]
+`edgeml.Mqtt`, those of [duty] the attributes of `edgeml.sensors.DutyLimits` and those of
+[samples] the attributes of `edgeml.Samples`; [limits]
 has a channel by name with its [low, high]. Several sources are sections [sources.NAME],
 each with its own `model`. A path that is not absolute is relative to the file.
 
@@ -21,7 +22,7 @@ What is wrong in one section does not hide what is wrong in another: all of it i
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,7 @@ from typing import Any, Final
 from edgeml.daemon.models import ModelConfig, read_models
 from edgeml.errors import ConfigError, nearest
 from edgeml.jsonread import Fields
+from edgeml.sampling import Samples
 from edgeml.sensors.duty import DutyLimits
 from edgeml.sync.settings import Mqtt
 from edgeml.tomlread import read_toml
@@ -65,6 +67,7 @@ class DaemonConfig:
         limits: the range of a channel, by name.
         on_out_of_range: what a reading beyond its range does.
         duty: when the stride is widened; None for never.
+        samples: which windows are delivered themselves; None for none.
         overrun: what happens when a live source outruns the model.
         mqtt: where results go; None keeps them here.
     """
@@ -76,6 +79,7 @@ class DaemonConfig:
     limits: Mapping[str, tuple[float, float]]
     on_out_of_range: str
     duty: DutyLimits | None
+    samples: Samples | None
     overrun: str
     mqtt: Mqtt | None
 
@@ -117,6 +121,7 @@ def parse_config(
     device: Fields | None = None
     mqtt: Mqtt | None = None
     duty: DutyLimits | None = None
+    samples: Samples | None = None
     limits: dict[str, tuple[float, float]] = {}
     models: dict[str, tuple[ModelConfig, ...]] = {}
     sources: dict[str, SourceConfig] = {}
@@ -138,6 +143,9 @@ def parse_config(
         section = top.optional_child("duty")
         duty = None if section is None else _duty(section)
     with _Noted(wrong):
+        section = top.optional_child("samples")
+        samples = None if section is None else _samples(section)
+    with _Noted(wrong):
         section = top.optional_child("mqtt")
         mqtt = None if section is None else _mqtt(section, folder, credentials)
     with _Noted(wrong):
@@ -157,6 +165,7 @@ def parse_config(
         sources=sources,
         limits=limits,
         duty=duty,
+        samples=samples,
         mqtt=mqtt,
         **policies,
     )
@@ -222,18 +231,30 @@ def _limits(section: Fields) -> dict[str, tuple[float, float]]:
 
 
 def _duty(section: Fields) -> DutyLimits:
-    values: dict[str, Any] = {}
-    for field in fields(DutyLimits):
-        if field.name in section.raw:
-            whole = field.name == "widest"
-            values[field.name] = (section.integer if whole else section.number)(field.name)
-        else:
-            section.value(field.name)  # so that a typo is told the nearest right one
-    section.finish()
+    values = _numbers(section, [field.name for field in fields(DutyLimits)], ("widest",))
     try:
         return DutyLimits(**values)
     except ConfigError as exc:
         raise ConfigError(f"{section.path}: {exc}") from exc
+
+
+def _samples(section: Fields) -> Samples:
+    values = _numbers(section, [field.name for field in fields(Samples)], ("one_in", "per_hour"))
+    try:
+        return Samples(**values)
+    except ConfigError as exc:
+        raise ConfigError(f"{section.path}: {exc}") from exc
+
+
+def _numbers(section: Fields, known: Sequence[str], whole: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in known:
+        if name in section.raw:
+            values[name] = (section.integer if name in whole else section.number)(name)
+        else:
+            section.value(name)  # so that a typo is told the nearest right one
+    section.finish()
+    return values
 
 
 def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:

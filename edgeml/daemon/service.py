@@ -116,6 +116,7 @@ class Service:
                 limits=config.limits,
                 on_out_of_range=config.on_out_of_range,
                 duty=config.duty,
+                samples=config.samples,
                 overrun=config.overrun,
                 clock=self._clock,
             ) as device,

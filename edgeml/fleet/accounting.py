@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgeml.fleet.store import Progress
+from edgeml.result import ModelRef
 from edgeml.sync.batches import GAP, Batch, EventRow, ResultRow
+from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 
 
@@ -30,6 +32,7 @@ class News:
     Attributes:
         after: what the outbox accounts for with them.
         events: new events, no gaps among them.
+        samples: new samples, each with the model that answered.
         gaps: the parts of the gap records that nothing accounted for.
         known_rows: how many rows were there already.
         new_rows: how many rows and gap records were not.
@@ -39,6 +42,7 @@ class News:
     after: Spans
     events: list[EventRow] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    samples: list[tuple[ModelRef, SampleRow]] = field(default_factory=list)
     known_rows: int = 0
     new_rows: int = 0
     new_results: int = 0
@@ -53,6 +57,9 @@ class News:
         """Account for one more batch; the results of it that are new, by number."""
         for event in batch.events:
             self._take_event(event)
+        if batch.model is not None:
+            for sample in batch.samples:
+                self._take_sample(batch.model, sample)
         fresh = self._fresh(batch.results) if batch.results else ()
         self.new_results += len(fresh)
         self.new_rows += len(fresh)
@@ -71,6 +78,14 @@ class News:
         by_number = {row.seq: row for row in reversed(rows) if row.seq not in known}
         self.after = known.union(Spans.of((seq, seq) for seq in by_number))
         return [by_number[seq] for seq in sorted(by_number)]
+
+    def _take_sample(self, model: ModelRef, row: SampleRow) -> None:
+        if row.seq in self.after:
+            self.known_rows += 1
+            return
+        self.new_rows += 1
+        self.samples.append((model, row))
+        self.after = self.after.plus(row.seq, row.seq)
 
     def _take_event(self, row: EventRow) -> None:
         if self.after.covers(row.seq, row.last):

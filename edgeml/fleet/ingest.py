@@ -20,7 +20,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError, StoreError
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.sync import topics
-from edgeml.sync.batches import parse_events, parse_results
+from edgeml.sync.batches import Batch, parse_events, parse_results, parse_samples
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Received, Up
 from edgeml.sync.link import Link
@@ -42,6 +42,11 @@ _RETRY_S: Final = 1.0
 _IDLE_S: Final = 1.0
 _LETTER_BYTES: Final = 256 * 1024
 _REASON_LETTERS: Final = 200
+_PARSERS: Final = {
+    topics.RESULTS: parse_results,
+    topics.EVENTS: parse_events,
+    topics.SAMPLES: parse_samples,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +215,9 @@ class Ingest:
 
     def _sort(self, event: Received) -> None:
         address = topics.parse(event.topic)
-        if address.channel == topics.RESULTS:
-            self._gather(Delivered(address.device, parse_results(event.payload), event.payload))
-        elif address.channel == topics.EVENTS:
-            self._gather(Delivered(address.device, parse_events(event.payload), event.payload))
+        parse = _PARSERS.get(address.channel)
+        if parse is not None:
+            self._gather(Delivered(address.device, parse(event.payload), event.payload))
         elif address.channel == topics.HEALTH:
             self._intake.note_health(address.device, parse_health(event.payload))
         elif address.channel == topics.STATE:
@@ -244,7 +248,7 @@ class Ingest:
         if not isinstance(exc, LaterVersionError):
             with contextlib.suppress(ProtocolError):
                 address = topics.parse(event.topic)
-                if address.channel in (topics.RESULTS, topics.EVENTS):
+                if address.channel in _PARSERS:
                     self._refuse(address.device, event.payload, str(exc))
 
     def _refuse(self, device: str, payload: bytes, reason: str) -> None:
@@ -315,8 +319,7 @@ class Ingest:
     def _letter(self, part: Intake, reason: str) -> Letter:
         if part.batches:
             delivered = part.batches[0]
-            channel = topics.EVENTS if delivered.batch.model is None else topics.RESULTS
-            topic = topics.device_topic(self._fleet, delivered.device, channel)
+            topic = topics.device_topic(self._fleet, delivered.device, _channel(delivered.batch))
             return Letter(topic, delivered.payload[:_LETTER_BYTES], reason)
         return Letter("", repr(part).encode("utf-8", "replace")[:_LETTER_BYTES], reason)
 
@@ -332,12 +335,17 @@ class Ingest:
             self._link.publish(Message(topic, payload, qos=0, retain=retain))
 
 
+def _channel(batch: Batch) -> str:
+    if batch.model is None:
+        return topics.EVENTS
+    return topics.SAMPLES if batch.samples else topics.RESULTS
+
+
 def filters(fleet: str, mqtt5: bool) -> tuple[str, ...]:
     """What an ingest subscribes to: bulk shared among ingests where MQTT 5 is spoken."""
-    results = topics.every_device(fleet, topics.RESULTS)
-    events = topics.every_device(fleet, topics.EVENTS)
+    bulk = tuple(topics.every_device(fleet, name) for name in _PARSERS)
     # Retained states do not come over a shared subscription, so these are each ingest's own.
     others = tuple(topics.every_device(fleet, name) for name in (topics.STATE, topics.HEALTH))
     if not mqtt5:
-        return (results, events, *others)
-    return (topics.shared(GROUP, results), topics.shared(GROUP, events), *others)
+        return (*bulk, *others)
+    return (*(topics.shared(GROUP, one) for one in bulk), *others)

@@ -17,6 +17,7 @@ _DEVICE_WRITES: Final = (
     topics.STATE,
     topics.RESULTS,
     topics.EVENTS,
+    topics.SAMPLES,
     topics.HEALTH,
     topics.LATEST,
 )

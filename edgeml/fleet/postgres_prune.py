@@ -24,7 +24,7 @@ _PATIENCE: Final = b"SET LOCAL lock_timeout = '3s'"
 
 
 def prune(db: Connection[Any], where: str, before_s: float) -> int:
-    """Delete what was received before a unix time; how many results and events there were.
+    """Delete what was received before a unix time; how many results, events and samples there were.
 
     Raises:
         StoreError: somebody has been reading a day that is to go for too long.

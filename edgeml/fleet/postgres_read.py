@@ -19,6 +19,12 @@ _RESULTS: Final = (
     "FROM edgeml.result_rows r JOIN edgeml.models m ON m.id = r.model_id "
     "WHERE r.outbox_id = %s ORDER BY r.seq"
 )
+_SAMPLES: Final = (
+    "SELECT s.seq, m.name AS model, m.version AS model_version, m.digest AS model_digest, "
+    "s.start_s, s.end_s, s.label, s.score, s.reason, s.npy, s.received_s "
+    "FROM edgeml.sample_rows s JOIN edgeml.models m ON m.id = s.model_id "
+    "WHERE s.outbox_id = %s ORDER BY s.seq"
+)
 
 
 def spans_of(mark: int, above: Sequence[int]) -> Spans:
@@ -63,6 +69,18 @@ def status(db: Connection[Any]) -> Sequence[DeviceStatus]:
 
 def results(db: Connection[Any], device: str | None) -> Iterator[Mapping[str, Any]]:
     """Every result as a flat row, all of one moment, without ever holding many of them."""
+    for row in _rows(db, device, _RESULTS):
+        row["outputs"] = json.dumps(row["outputs"])
+        yield row
+
+
+def samples(db: Connection[Any], device: str | None) -> Iterator[Mapping[str, Any]]:
+    """Every sample, in the same way."""
+    for row in _rows(db, device, _SAMPLES):
+        yield {**row, "npy": bytes(row["npy"])}
+
+
+def _rows(db: Connection[Any], device: str | None, of_outbox: str) -> Iterator[dict[str, Any]]:
     where = sql.SQL("" if device is None else "WHERE device = %s")
     query = sql.SQL("SELECT id, device, outbox FROM edgeml.outboxes {} ORDER BY {}").format(
         where, sql.SQL('device COLLATE "C", outbox COLLATE "C"')
@@ -73,8 +91,7 @@ def results(db: Connection[Any], device: str | None) -> Iterator[Mapping[str, An
         for outbox_id, name, outbox in outboxes:
             with db.cursor("results", row_factory=dict_row) as cursor:
                 cursor.itersize = _ROWS_AT_ONCE
-                for row in cursor.execute(_RESULTS, (outbox_id,)):
-                    row["outputs"] = json.dumps(row["outputs"])
+                for row in cursor.execute(of_outbox.encode(), (outbox_id,)):
                     yield {"device": name, "outbox": outbox, **row}
 
 

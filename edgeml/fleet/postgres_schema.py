@@ -19,7 +19,7 @@ DAY_S: Final = 86_400
 LATEST_S: Final = 253_402_300_799.0
 """The end of the year 9999: no day has a longer name."""
 
-PARTITIONED: Final = ("result_rows", "event_rows")
+PARTITIONED: Final = ("result_rows", "event_rows", "sample_rows")
 _LOCK: Final = 0x6564_6765_6D6C  # "edgeml", as a number that no other program uses by chance
 
 _VERSION_1: Final = """
@@ -86,7 +86,22 @@ CREATE VIEW edgeml.gaps AS
     FROM edgeml.gap_rows g JOIN edgeml.outboxes o ON o.id = g.outbox_id
 """
 
-STEPS: Final = (_VERSION_1,)
+_VERSION_2: Final = """
+CREATE TABLE edgeml.sample_rows (
+    outbox_id bigint NOT NULL, seq bigint NOT NULL, model_id bigint NOT NULL,
+    received_s double precision NOT NULL,
+    start_s double precision NOT NULL, end_s double precision NOT NULL,
+    label text, score double precision, reason text NOT NULL, npy bytea NOT NULL
+) PARTITION BY RANGE (received_s);
+CREATE VIEW edgeml.samples AS
+    SELECT o.device, o.outbox, s.seq, m.name AS model, m.version AS model_version,
+        m.digest AS model_digest, s.start_s, s.end_s, s.label, s.score, s.reason, s.npy,
+        s.received_s
+    FROM edgeml.sample_rows s
+    JOIN edgeml.outboxes o ON o.id = s.outbox_id JOIN edgeml.models m ON m.id = s.model_id
+"""
+
+STEPS: Final = (_VERSION_1, _VERSION_2)
 """Step n brings a store from version n to n + 1."""
 
 

@@ -27,7 +27,6 @@ from edgeml.fleet.postgres_schema import (
     version_of,
 )
 from edgeml.fleet.store import Committed, DeviceStatus, Intake, Progress
-from edgeml.result import ModelRef
 
 _RETRIES: Final = 3
 _KNOWN_MOST: Final = 200_000
@@ -104,6 +103,11 @@ class PostgresStore:
         with translated(self.url), connect(self.url) as db:
             yield from read.results(db, device)
 
+    def samples(self, device: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """Every sample, by device, outbox and number; `npy` is the window."""
+        with translated(self.url), connect(self.url) as db:
+            yield from read.samples(db, device)
+
     def gaps(self, device: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Every gap record: device, outbox, first, last, reason, time_s."""
         with translated(self.url):
@@ -115,7 +119,7 @@ class PostgresStore:
             return read.letters(self._db())
 
     def prune(self, before_s: float) -> int:
-        """Delete what was received before a unix time; how many results and events there were."""
+        """Delete what was received before a unix time; how many rows there were."""
         with translated(self.url):
             return prune(self._db(), self.url, before_s)
 
@@ -146,7 +150,7 @@ class PostgresStore:
         db = self._db()
         keys = {(d.device, d.batch.outbox) for d in intake.batches}
         wanted = sorted(keys | {(state.device, state.outbox) for state in intake.states})
-        models = {_named(d.batch.model) for d in intake.batches if d.batch.model is not None}
+        models = {write.named(d.batch.model) for d in intake.batches if d.batch.model is not None}
         # Names and partitions are harmless where the rest fails, and made beforehand they are
         # no locks that two ingests could hold crosswise.
         self._register(db, wanted, models)
@@ -187,12 +191,13 @@ class PostgresStore:
             fresh = account.news.take(delivered.batch)
             model = delivered.batch.model
             if fresh and model is not None:
-                head = (account.outbox_id, numbers[_named(model)], received_s)
+                head = (account.outbox_id, numbers[write.named(model)], received_s)
                 rows += [write.flat(row, head) for row in fresh]
         write.copy(db, rows, received_s)
         with db.pipeline():
             write.settle(db, list(accounts.values()), received_s)
             write.note_events(db, list(accounts.values()), received_s)
+            write.note_samples(db, list(accounts.values()), numbers, received_s)
             write.note_devices(db, intake, received_s)
             write.note_letters(db, intake.letters, received_s)
             db.execute("COMMIT")
@@ -210,7 +215,3 @@ class PostgresStore:
         if not models <= self._models:
             db.execute(write.REGISTER_MODELS, write.columns(sorted(models)))
             self._models = set(models)
-
-
-def _named(model: ModelRef) -> write.Model:
-    return model.name, model.version, model.digest

@@ -1,7 +1,7 @@
 """How rows get into a PostgreSQL store, table by table; each of these runs inside a transaction."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from edgeml.fleet.accounting import News
 from edgeml.fleet.postgres_read import spans_of
 from edgeml.fleet.postgres_schema import SCHEMA, day_of, partition_name
 from edgeml.fleet.store import Intake, Letter
+from edgeml.result import ModelRef
 from edgeml.sync.batches import ResultRow
 from edgeml.sync.messages import State
 
@@ -158,6 +159,27 @@ def note_events(db: Connection[Any], accounts: Sequence[Account], received_s: fl
             cursor.executemany("INSERT INTO edgeml.gap_rows VALUES (%s, %s, %s, %s, %s, %s)", gaps)
 
 
+def note_samples(
+    db: Connection[Any],
+    accounts: Sequence[Account],
+    numbers: Mapping[Model, int],
+    received_s: float,
+) -> None:
+    """Put away windows."""
+    samples = [
+        (a.outbox_id, row.seq, numbers[named(model)], received_s, row.start_s, row.end_s,
+         text(row.label), row.score, text(row.reason), row.npy)
+        for a in accounts
+        for model, row in a.news.samples
+    ]  # fmt: skip
+    if not samples:
+        return
+    table = sql.Identifier(SCHEMA, partition_name("sample_rows", day_of(received_s)))
+    insert = sql.SQL("INSERT INTO {} VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)")
+    with db.cursor() as cursor:
+        cursor.executemany(insert.format(table), samples)
+
+
 def note_devices(db: Connection[Any], intake: Intake, received_s: float) -> None:
     """Put away what devices say of themselves."""
     devices = {state.device for state in intake.states} | {device for device, _ in intake.healths}
@@ -217,6 +239,11 @@ def flat(row: ResultRow, head: tuple[int, int, float]) -> tuple[object, ...]:
         row.window,
         None if row.extra is None else json.dumps(row.extra),
     )
+
+
+def named(model: ModelRef) -> Model:
+    """What a model is known by here."""
+    return model.name, model.version, model.digest
 
 
 def columns(rows: Sequence[Sequence[object]]) -> tuple[list[object], ...]:

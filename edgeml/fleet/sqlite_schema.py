@@ -91,7 +91,21 @@ DROP VIEW counts
 """
 # A status that counted every row would take the longer the more there is to be proud of.
 
-STEPS: Final = (_VERSION_1, _VERSION_2)
+_VERSION_3: Final = """
+CREATE TABLE sample_rows (
+    outbox_id INTEGER NOT NULL, seq INTEGER NOT NULL, model_id INTEGER NOT NULL,
+    received_s REAL NOT NULL, start_s REAL NOT NULL, end_s REAL NOT NULL, label TEXT, score REAL,
+    reason TEXT NOT NULL, npy BLOB NOT NULL,
+    PRIMARY KEY (outbox_id, seq)
+);
+CREATE VIEW samples AS
+    SELECT o.device, o.outbox, s.seq, m.name AS model, m.version AS model_version,
+        m.digest AS model_digest, s.start_s, s.end_s, s.label, s.score, s.reason, s.npy,
+        s.received_s
+    FROM sample_rows s JOIN outboxes o ON o.id = s.outbox_id JOIN models m ON m.id = s.model_id
+"""
+
+STEPS: Final = (_VERSION_1, _VERSION_2, _VERSION_3)
 """Step n brings a store from version n to n + 1."""
 
 

@@ -34,6 +34,7 @@ _INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?,
 _DELETE_OLD: Final = (
     "DELETE FROM result_rows WHERE outbox_id = ? AND received_s < ?",
     "DELETE FROM event_rows WHERE outbox_id = ? AND received_s < ?",
+    "DELETE FROM sample_rows WHERE outbox_id = ? AND received_s < ?",
 )
 _RESULT_COLUMNS: Final = (
     "device, outbox, seq, model, model_version, model_digest, start_s, end_s, label, score, "
@@ -134,6 +135,14 @@ class SQLiteStore:
             for row in self._db.execute(query, () if device is None else (device,)):
                 yield dict(row)
 
+    def samples(self, device: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """Every sample, by device, outbox and number; `npy` is the window."""
+        where = "" if device is None else "WHERE device = ?"
+        query = f"SELECT * FROM samples {where} ORDER BY device, outbox, seq"  # noqa: S608
+        with self._translated():
+            for row in self._db.execute(query, () if device is None else (device,)):
+                yield dict(row)
+
     def gaps(self, device: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Every gap record: device, outbox, first, last, reason, time_s."""
         where = "" if device is None else "WHERE device = ?"
@@ -150,7 +159,7 @@ class SQLiteStore:
             return [dict(row) for row in self._db.execute(query)]
 
     def prune(self, before_s: float) -> int:
-        """Delete what was received before a unix time; how many results and events there were."""
+        """Delete what was received before a unix time; how many rows there were."""
         rows = 0
         with self._translated():
             self._db.execute("DELETE FROM dead_letters WHERE received_s < ?", (before_s,))
@@ -158,7 +167,7 @@ class SQLiteStore:
             # One outbox at a time, so that an ingest on the same store never waits for long.
             for (outbox_id,) in outboxes:
                 with self._transaction():
-                    results, events = (
+                    results, events, samples = (
                         self._db.execute(query, (outbox_id, before_s)).rowcount
                         for query in _DELETE_OLD
                     )
@@ -166,7 +175,7 @@ class SQLiteStore:
                         "UPDATE outboxes SET results = results - ? WHERE id = ?",
                         (results, outbox_id),
                     )
-                rows += results + events
+                rows += results + events + samples
         return rows
 
     def _account(self, device: str, outbox: str, received_s: float) -> "_Account":
@@ -193,6 +202,14 @@ class SQLiteStore:
                 for gap in news.gaps
             ],
         )
+        self._db.executemany(
+            "INSERT INTO sample_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (outbox_id, row.seq, self._model_id(model), received_s, row.start_s, row.end_s,
+                 row.label, row.score, row.reason, row.npy)
+                for model, row in news.samples
+            ],
+        )  # fmt: skip
         self._db.execute(
             "UPDATE outboxes SET results = results + ?, missing = missing + ? WHERE id = ?",
             (news.new_results, news.missing, outbox_id),

@@ -166,6 +166,10 @@ class Store(Protocol):
         """Every result, by device, outbox and number, as flat rows for an export."""
         ...
 
+    def samples(self, device: str | None = None) -> Iterator[Mapping[str, Any]]:
+        """Every sample, by device, outbox and number; `npy` is the window as numpy's file."""
+        ...
+
     def gaps(self, device: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Every gap record: device, outbox, first, last, reason, time_s."""
         ...
@@ -175,10 +179,10 @@ class Store(Protocol):
         ...
 
     def prune(self, before_s: float) -> int:
-        """Delete what was received before a unix time; how many results and events there were.
+        """Delete what was received before a unix time; how many rows there were.
 
-        Dead letters go, too; gap records stay. What was deleted stays accounted for, so that a
-        late duplicate does not come back.
+        Results, events and samples are counted. Dead letters go, too; gap records stay. What was
+        deleted stays accounted for, so that a late duplicate does not come back.
         """
         ...
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from edgeml.errors import ProtocolError
 from edgeml.jsonread import Fields
 from edgeml.result import ModelRef
+from edgeml.sync.samples import SampleRow, parse_sample
 from edgeml.sync.spans import Spans
 from edgeml.sync.wire import (
     MAX_SEQ,
@@ -77,17 +78,19 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One message of results or of events; `model` is None for events."""
+    """One message of results, of events or of samples; `model` is None for events."""
 
     outbox: str
     model: ModelRef | None
     results: tuple[ResultRow, ...] = ()
     events: tuple[EventRow, ...] = ()
+    samples: tuple[SampleRow, ...] = ()
 
     @property
     def spans(self) -> Spans:
         """Every sequence number that the batch accounts for."""
-        return Spans.of((row.seq, row.seq) for row in self.results).union(
+        single = (row.seq for rows in (self.results, self.samples) for row in rows)
+        return Spans.of((seq, seq) for seq in single).union(
             Spans.of((row.seq, row.last) for row in self.events)
         )
 
@@ -121,6 +124,18 @@ def parse_events(payload: bytes) -> Batch:
     fields = _batch_fields(payload)
     rows = tuple(_event_row(row, i) for i, row in enumerate(_rows(fields)))
     return Batch(clean(fields.text("outbox")), None, events=rows)
+
+
+def parse_samples(payload: bytes) -> Batch:
+    """Read a message of the `samples` topic.
+
+    Raises:
+        ProtocolError: it is not one of this version.
+    """
+    fields = _batch_fields(payload)
+    model = model_of(fields.child("model"))
+    rows = tuple(parse_sample(row, f"batch.rows[{i}]") for i, row in enumerate(_rows(fields)))
+    return Batch(clean(fields.text("outbox")), model, samples=rows)
 
 
 def _batch_fields(payload: bytes) -> Fields:

@@ -8,6 +8,7 @@ into messages that the broker accepts, and tells the session what became of them
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -18,6 +19,7 @@ from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
 from edgeml.sync.batches import MESSAGE_OVERHEAD_BYTES, encode_batch, too_small
 from edgeml.sync.budget import Budget
+from edgeml.sync.channels import CHANNEL_OF, kinds_of
 from edgeml.sync.entries import Entry, Kind, spans_of
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.messages import (
@@ -42,7 +44,6 @@ log: Final = logging.getLogger("edgeml.delivery")
 
 _ENTRIES_AT_ONCE: Final = 64
 _READ_RETRY_S: Final = 5.0
-_EVENT_KINDS: Final = (Kind.EVENT, Kind.GAP)
 
 
 @dataclass(slots=True)
@@ -323,25 +324,26 @@ class Courier:
         rows = [row for entry in entries for row in entry.rows]
         model = entries[0].model
         payload = encode_batch(self._session.policy.outbox, model, rows)
-        channel = topics.EVENTS if model is None else topics.RESULTS
+        channel = CHANNEL_OF[entries[0].kind]
         if self._settings.compress:
             payload = compress(payload)
         token = self._publish(Message(self._topic(channel), payload, qos=1))
         self._budget.spend(len(payload))
-        if self._settings.latest and model is not None and entries[-1].last > self._latest_seq:
-            self._latest_seq = entries[-1].last
-            self._publish_latest(model, rows[-1])
+        if channel == topics.RESULTS and model is not None:
+            self._publish_latest(model, entries[-1].last, rows[-1])
         if token is None:
             return None
         count = sum(1 if e.kind is Kind.GAP else e.last - e.seq + 1 for e in entries)
         return flow.Sent(read, token, spans_of(entries), count, digest_of(payload))
 
-    def _publish_latest(self, model: ModelRef, row: bytes) -> None:
-        try:
+    def _publish_latest(self, model: ModelRef, seq: int, row: bytes) -> None:
+        if not self._settings.latest or seq <= self._latest_seq:
+            return
+        self._latest_seq = seq
+        # A row that was damaged on disk says nothing here; the ingest will say so.
+        with suppress(ValueError, LookupError, TypeError):
             flat = encode_latest(self._device, model, row)
-        except (ValueError, LookupError, TypeError):
-            return  # the row was damaged on disk; the ingest will say so
-        self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
+            self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
 
     def _publish(self, message: Message) -> int | None:
         try:
@@ -351,14 +353,13 @@ class Courier:
 
     def _gather(self, read: flow.Read) -> list[Entry] | None:
         """The entries of one message; None where the outbox has to be rewritten first."""
-        kinds = _EVENT_KINDS if read.of_events else (Kind.RESULT,)
         limit_bytes = self._max_packet_bytes - MESSAGE_OVERHEAD_BYTES
         first, last = read.first, read.last
         gathered: list[Entry] = []
         size = rows = 0
         while first <= last:
             found = self._outbox.read(
-                kinds, first, last, descending=read.descending, limit=_ENTRIES_AT_ONCE
+                kinds_of(read), first, last, descending=read.descending, limit=_ENTRIES_AT_ONCE
             )
             for entry in found:
                 if not _wanted(entry, read):

@@ -14,6 +14,7 @@ from operator import index
 from types import TracebackType
 from typing import Any, Final, SupportsIndex
 
+from edgeml.arrays import Array
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import InputError, OutboxError
 from edgeml.result import ModelRef, Result
@@ -25,7 +26,8 @@ from edgeml.sync.line import Message
 from edgeml.sync.link import Link
 from edgeml.sync.messages import encode_health
 from edgeml.sync.outbox import Outbox
-from edgeml.sync.pending import Pace, PendingEvent, PendingResult
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult, PendingSample
+from edgeml.sync.samples import sent_window
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.wire import MAX_SEQ
@@ -130,7 +132,12 @@ class Delivery:
         settings = self._settings
         settings.connection.password()
         settings.connection.tls_context()
-        caps = Caps(settings.results_cap_bytes, settings.events_cap_bytes, settings.max_age_s)
+        caps = Caps(
+            settings.results_cap_bytes,
+            settings.events_cap_bytes,
+            settings.max_age_s,
+            settings.samples_cap_bytes,
+        )
         outbox = Outbox(settings.outbox_path(self._device), caps, self._clock)
         row_bytes = settings.batch_bytes - MESSAGE_OVERHEAD_BYTES
         pace = Pace(
@@ -190,6 +197,22 @@ class Delivery:
             self._model = result.model
             self._model_changed = True
         self._started().put(PendingResult(result, window_index, extra))
+
+    def put_sample(self, result: Result, window: Array, reason: str) -> None:
+        """Take a window itself, for somebody to label; after all events and results it goes home.
+
+        Args:
+            result: what the model made of it.
+            window: the raw window, as it was given to the model; it is copied.
+            reason: why it is kept.
+
+        Raises:
+            InputError: it is no array of numbers, or one of the result's times is not finite.
+            OutboxError: the delivery is not running.
+        """
+        if not isfinite(result.start_s + result.end_s):
+            raise InputError(f"a sample from {result.start_s} to {result.end_s} has no time")
+        self._started().put(PendingSample(result, sent_window(window), reason))
 
     def event(self, kind: str, fields: Mapping[str, Any] | None = None) -> None:
         """Report something that happened: drift, an update, a rollback.

@@ -17,6 +17,7 @@ class Kind(IntEnum):
     EVENT = 0
     RESULT = 1
     GAP = 2
+    SAMPLE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Caps:
     results_bytes: int
     events_bytes: int
     max_age_s: float | None = None
+    samples_bytes: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

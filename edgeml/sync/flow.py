@@ -28,6 +28,8 @@ class Lane(Enum):
     OLD_EVENTS = "old events"
     NEW_RESULTS = "new results"
     OLD_RESULTS = "old results"
+    SAMPLES_AGAIN = "samples again"
+    SAMPLES = "samples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +160,13 @@ class Read:
 
     @property
     def of_events(self) -> bool:
-        """Whether events are wanted, gaps among them; otherwise results."""
+        """Whether events are wanted, gaps among them."""
         return self.lane in (Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS)
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether samples are wanted; neither they nor events are results."""
+        return self.lane in (Lane.SAMPLES_AGAIN, Lane.SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)

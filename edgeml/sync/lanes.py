@@ -1,8 +1,9 @@
 """Which rows are read next: the lanes of a delivery and how far each of them is.
 
-Rows go out by what they are (events before results), by whether they went out
-before, and by age: the backlog and what has just been produced take turns. A
-lane knows numbers only; whether a number is on disk is found out by reading.
+Rows go out by what they are (events before results before samples), by whether
+they went out before, and by age: the backlog and what has just been produced
+take turns. A lane knows numbers only; whether a number is on disk is found out
+by reading.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from edgeml.sync.flow import Lane, Read
 from edgeml.sync.spans import Spans
 
 _FOREVER: Final = (1 << 63) - 1
-_AGAIN: Final = (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN)
+_AGAIN: Final = (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN, Lane.SAMPLES_AGAIN)
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class Lanes:
             Lane.OLD_EVENTS: _Cursor(1, last, descending=True),
             Lane.NEW_RESULTS: _Cursor(last + 1, _FOREVER),
             Lane.OLD_RESULTS: _Cursor(1, last),
+            Lane.SAMPLES: _Cursor(1, _FOREVER),
         }
 
     def rescan_events(self, last: int) -> None:
@@ -118,6 +120,7 @@ class Lanes:
         lanes = [Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS] * (not self._hold_events)
         if not self._hold_results:
             lanes += [Lane.RESULTS_AGAIN, *(results if self._new_turn else results[::-1])]
+            lanes += [Lane.SAMPLES_AGAIN, Lane.SAMPLES]
         for lane in lanes:
             read = self._read_of(lane, skip, last)
             if read is not None:
@@ -147,7 +150,9 @@ class Lanes:
 
 def again_lane(read: Read) -> Lane:
     """The lane in which what a read found is sent again."""
-    return Lane.EVENTS_AGAIN if read.of_events else Lane.RESULTS_AGAIN
+    if read.of_events:
+        return Lane.EVENTS_AGAIN
+    return Lane.SAMPLES_AGAIN if read.of_samples else Lane.RESULTS_AGAIN
 
 
 def _ends(spans: Spans) -> tuple[int, int]:

@@ -265,14 +265,17 @@ class Outbox:
         self._table.border = None
 
     def evict(self, share: float) -> Spans:
-        """Give up the oldest share of the results, to make room on a full disk.
+        """Give up the oldest share of the samples, where there are none of the results.
+
+        For a full disk.
 
         Raises:
             OutboxError: not even that is possible.
         """
         with translated(self.path), self._transaction():
-            target = int(self._table.tally.bytes_of[Kind.RESULT] * (1 - share))
-            return self._table.evict(Kind.RESULT, target, None, "disk full")
+            sizes = self._table.tally.bytes_of
+            kind = Kind.SAMPLE if sizes[Kind.SAMPLE] else Kind.RESULT
+            return self._table.evict(kind, int(sizes[kind] * (1 - share)), None, "disk full")
 
     def start_over(self) -> Path:
         """Set a database that turned out to be damaged aside, and go on with a new one.
@@ -289,7 +292,8 @@ class Outbox:
 
     def _open(self) -> None:
         # Between any two events there can be a gap record, which is longer than a short event.
-        rows_bytes = self._caps.results_bytes + 3 * self._caps.events_bytes
+        caps = self._caps
+        rows_bytes = caps.results_bytes + caps.samples_bytes + 3 * caps.events_bytes
         cap_bytes = int(rows_bytes * _ROW_OVERHEAD) + (4 << 20)
         try:
             self._db = outboxfile.connect(self.path, cap_bytes)
@@ -354,6 +358,7 @@ class Outbox:
     def _enforce_caps(self) -> Spans:
         gaps = Spans()
         for kind, cap in (
+            (Kind.SAMPLE, self._caps.samples_bytes),
             (Kind.RESULT, self._caps.results_bytes),
             (Kind.EVENT, self._caps.events_bytes),
         ):
@@ -361,7 +366,8 @@ class Outbox:
                 gaps = gaps.union(self._table.evict(kind, cap, None, "disk cap"))
         if self._caps.max_age_s is not None:
             born_before_s = self._lived_s() - self._caps.max_age_s
-            gaps = gaps.union(self._table.evict(Kind.RESULT, 0, born_before_s, "age"))
+            for kind in (Kind.SAMPLE, Kind.RESULT):
+                gaps = gaps.union(self._table.evict(kind, 0, born_before_s, "age"))
         return gaps
 
     def _set(self, key: str, value: str | float) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from edgeml.arrays import Array
 from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import SEPARATOR, Entry, Kind
 from edgeml.sync.rows import event_row, gap_row, result_row
+from edgeml.sync.samples import sample_row
 from edgeml.sync.wire import MAX_SEQ
 
 log: Final = logging.getLogger("edgeml.outbox")
@@ -35,7 +37,16 @@ class PendingEvent:
     fields: Mapping[str, Any]
 
 
-Pending = PendingResult | PendingEvent
+@dataclass(frozen=True, slots=True)
+class PendingSample:
+    """A window that has no number yet, what the model made of it, and why it was kept."""
+
+    result: Result
+    window: Array
+    reason: str
+
+
+Pending = PendingResult | PendingEvent | PendingSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,7 @@ class Pace:
         row_bytes: a longer row can never be sent; a gap takes its place.
         entry_bytes: rows are stored together up to this length.
         memory_rows: most rows that wait in memory.
+        memory_samples: most samples among them, which are larger.
     """
 
     interval_s: float
@@ -55,6 +67,7 @@ class Pace:
     row_bytes: int
     entry_bytes: int
     memory_rows: int
+    memory_samples: int = 64
 
 
 def pack(rows: list[Pending], next_seq: int, pace: Pace, now_s: float) -> list[Entry]:
@@ -93,6 +106,8 @@ def _encoded(seq: int, row: Pending, now_s: float) -> tuple[tuple[Kind, ModelRef
         model = row.result.model
         if not 0 <= model.version <= MAX_SEQ:
             raise ValueError(f"model version {model.version} takes more than 63 bits")
+        if isinstance(row, PendingSample):
+            return (Kind.SAMPLE, model), sample_row(seq, row.result, row.window, row.reason)
         return (Kind.RESULT, model), result_row(seq, row.result, row.window, row.extra)
     except Exception:
         # The values are somebody else's, and so is what they raise when they are looked at.

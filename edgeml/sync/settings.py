@@ -53,8 +53,9 @@ class Mqtt:
         results_cap_bytes: most bytes of results waiting on disk; the oldest go first and leave a
             gap record.
         events_cap_bytes: most bytes of events waiting on disk.
-        max_age_s: results that waited longer, counted while the device ran, go and leave a gap
-            record.
+        samples_cap_bytes: most bytes of samples waiting on disk; they go before any result.
+        max_age_s: results and samples that waited longer, counted while the device ran, go and
+            leave a gap record.
         memory_rows: most results waiting for the disk, for when it stalls or is full.
         health_interval_s: how often the device says how it is.
         latest: also publish each message's newest result, flat and retained, for Home Assistant
@@ -92,6 +93,7 @@ class Mqtt:
     resend_after_s: float = 10.0
     results_cap_bytes: int = 256 * MIB
     events_cap_bytes: int = 16 * MIB
+    samples_cap_bytes: int = 64 * MIB
     max_age_s: float | None = None
     memory_rows: int = 50_000
     health_interval_s: float = 30.0
@@ -192,6 +194,7 @@ _RANGES: Final = (
     ("resend_after_s", 0.05, 3_600),
     ("results_cap_bytes", 64 * 1024, 1 << 40),
     ("events_cap_bytes", 64 * 1024, 1 << 40),
+    ("samples_cap_bytes", 64 * 1024, 1 << 40),
     ("memory_rows", 100, 10_000_000),
     ("health_interval_s", 1, 86_400),
 )

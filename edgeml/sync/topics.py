@@ -18,6 +18,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 STATE: Final = "state"
 RESULTS: Final = "results"
 EVENTS: Final = "events"
+SAMPLES: Final = "samples"
 HEALTH: Final = "health"
 ACK: Final = "ack"
 LATEST: Final = "latest"
@@ -25,7 +26,7 @@ LATEST: Final = "latest"
 WANT: Final = "want"
 """What begins the topics by which devices ask for files that did not come."""
 
-CHANNELS: Final = (STATE, RESULTS, EVENTS, HEALTH, ACK, LATEST)
+CHANNELS: Final = (STATE, RESULTS, EVENTS, SAMPLES, HEALTH, ACK, LATEST)
 """What a device's own topics end in."""
 
 

@@ -18,7 +18,7 @@ from edgeml.errors import OutboxError
 from edgeml.sync.entries import Entry, Kind, Waiting
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
-from edgeml.sync.pending import Pace, Pending, PendingEvent, pack
+from edgeml.sync.pending import Pace, Pending, PendingEvent, PendingSample, pack
 from edgeml.sync.rows import gap_row
 from edgeml.sync.spans import Spans
 
@@ -65,6 +65,7 @@ class Writer:
         self._on_commit = on_commit
         self._pending: deque[Pending] = deque()
         self._overflowed = 0
+        self._samples = 0
         self._accepted = 0
         self._waiting = outbox.waiting
         # Held for moments only, never while the disk works: a row moves from memory to disk in it.
@@ -108,9 +109,12 @@ class Writer:
         with self._counting:
             self._accepted += 1
             waiting = len(self._pending)
-            if waiting >= self._pace.memory_rows:
+            sample = isinstance(row, PendingSample)
+            crowded = sample and self._samples >= self._pace.memory_samples
+            if crowded or waiting >= self._pace.memory_rows:
                 self._overflowed += 1
                 return
+            self._samples += sample
             self._pending.append(row)
         if not self._wake.is_set():
             self._wake.set()
@@ -281,7 +285,7 @@ class Writer:
     def _settle(self, rows: int, overflowed: int) -> None:
         with self._counting:
             for _ in range(rows):
-                self._pending.popleft()
+                self._samples -= isinstance(self._pending.popleft(), PendingSample)
             self._overflowed -= overflowed
             self._waiting = self._outbox.waiting
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 
 from edgeml.errors import StoreError
@@ -17,9 +18,11 @@ from edgeml.fleet.sqlite_schema import STEPS
 from edgeml.fleet.sqlite_store import SQLiteStore, open_existing
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.fleet.stores import open_store
+from edgeml.npy import read_npy, write_npy
 from edgeml.result import ModelRef
 from edgeml.sync.batches import Batch, EventRow, ResultRow
 from edgeml.sync.messages import State
+from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
@@ -403,3 +406,36 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError):
         SQLiteStore(path)
+
+
+def samples(*seqs: int) -> Batch:
+    rows = tuple(
+        SampleRow(n, n, n + 1.0, "walking", 0.4, "score below 0.6", write_npy(np.full((3, 2), n)))
+        for n in seqs
+    )
+    return Batch("box", MODEL, samples=rows)
+
+
+def test_samples_share_the_numbers_and_are_stored_once(store: Store) -> None:
+    assert take(store, results(1, 2), samples(3)).mark == 3
+    again = store.commit(Intake(batches=[Delivered("pump-7", samples(3, 5))]), 100.0)
+    assert (again.new_rows, again.known_rows) == (1, 1)
+    assert take(store, gap(4, 4)).mark == 5
+    kept = list(store.samples())
+    assert [row["seq"] for row in kept] == [3, 5]
+    assert [read_npy(row["npy"])[0, 0] for row in kept] == [3, 5]
+    first = kept[0]
+    assert (first["device"], first["model"], first["model_version"]) == ("pump-7", "activity", 3)
+    assert (first["label"], first["score"], first["reason"]) == ("walking", 0.4, "score below 0.6")
+    assert list(store.samples("another")) == []
+    assert seqs(store) == [1, 2]
+    assert store.status()[0].results == 2
+
+
+def test_samples_are_deleted_by_age_and_do_not_come_back(store: Store) -> None:
+    take(store, samples(1), at_s=100.0)
+    take(store, samples(2), at_s=200_000.0)
+    assert store.prune(150_000.0) == 1
+    assert [row["seq"] for row in store.samples()] == [2]
+    assert take(store, samples(1), at_s=300_000.0).mark == 2
+    assert [row["seq"] for row in store.samples()] == [2]

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,6 +22,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from edgeml.clock import ManualClock
 from edgeml.fleet.ingest import Ingest, Limits, filters
 from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.npy import read_npy
 from edgeml.result import ModelRef, Result
 from edgeml.sync import messages, topics
 from edgeml.sync.connection import Connection
@@ -28,7 +30,7 @@ from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps, Kind
 from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.outbox import Outbox
-from edgeml.sync.pending import Pace, PendingEvent, PendingResult
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult, PendingSample
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
@@ -62,7 +64,8 @@ class Delivering(RuleBasedStateMachine):
 
     @initialize(small=st.booleans())
     def begin(self, small: bool) -> None:
-        self.caps = Caps(3_000, 1 << 20) if small else Caps(1 << 24, 1 << 20)
+        few = Caps(3_000, 1 << 20, samples_bytes=1_500)
+        self.caps = few if small else Caps(1 << 24, 1 << 20)
         self.small = small
         self.start_device()
         self.start_ingest()
@@ -124,6 +127,14 @@ class Delivering(RuleBasedStateMachine):
             self.pending.append(n)
         self.next_number += count
 
+    @rule(count=st.integers(1, 3), model=st.sampled_from(MODELS))
+    def keep_window(self, count: int, model: ModelRef) -> None:
+        for n in range(self.next_number, self.next_number + count):
+            result = Result(model, n, n + 1.0, f"l{n}", n / 7, (float(n),), 1.0, 1.0, 1.0)
+            self.writer.put(PendingSample(result, np.full((3, 2), n, np.int32), "one in 1"))
+            self.pending.append(n)
+        self.next_number += count
+
     @rule()
     def report(self) -> None:
         self.writer.put(PendingEvent(self.clock.now_s(), "drift", {"x": 1}))
@@ -144,7 +155,8 @@ class Delivering(RuleBasedStateMachine):
     )
     def damage_row(self, data: st.DataObject, change: tuple[bytes, bytes]) -> None:
         query = "SELECT seq, body FROM entries WHERE kind = ?"
-        entries = self.outbox._db.execute(query, (int(Kind.RESULT),)).fetchall()
+        kind = data.draw(st.sampled_from((Kind.RESULT, Kind.SAMPLE)))
+        entries = self.outbox._db.execute(query, (int(kind),)).fetchall()
         if entries:
             seq, body = data.draw(st.sampled_from(entries))
             at = data.draw(st.integers(0, body.count(change[0]) - 1)) if change[0] in body else 0
@@ -243,7 +255,7 @@ class Delivering(RuleBasedStateMachine):
             (self.home / f"outbox.db{tail}").unlink(missing_ok=True)
         shutil.copyfile(self.copy, self.home / "outbox.db")
         self.old_card = True
-        stored = {row["window"] for row in self.store.results()}
+        stored = self.stored()
         # What was only on the other card is gone, and nobody can know of it.
         self.durable = {n: where for n, where in self.durable.items() if n in stored}
         self.durable.update(self.on_copy)
@@ -261,6 +273,18 @@ class Delivering(RuleBasedStateMachine):
             assert (row["label"], row["score"]) == (f"l{number}", number / 7)
         assert len(numbers) == len(set(numbers))
         assert numbers == sorted(numbers)
+        windows = []
+        for row in self.store.samples():
+            number = int(row["start_s"])
+            windows.append(number)
+            assert number in self.ever
+            assert (read_npy(row["npy"]) == np.full((3, 2), number, np.int32)).all()
+        assert len(windows) == len(set(windows))
+        assert not set(windows) & set(numbers)
+
+    def stored(self) -> set[int]:
+        results = {row["window"] for row in self.store.results()}
+        return results | {int(row["start_s"]) for row in self.store.samples()}
 
     def teardown(self) -> None:
         try:
@@ -300,7 +324,7 @@ class Delivering(RuleBasedStateMachine):
         return self.writer._is_idle() and not any(left)
 
     def check(self) -> None:
-        stored = {row["window"] for row in self.store.results()}
+        stored = self.stored()
         lost: dict[str, Spans] = {}
         for gap in self.store.gaps():
             before = lost.get(gap["outbox"], Spans())

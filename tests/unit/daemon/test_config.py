@@ -8,6 +8,7 @@ from edgeml.daemon.config import read_config
 from edgeml.daemon.models import CascadeConfig, files
 from edgeml.daemon.sources import DRIVERS, open_source
 from edgeml.errors import ConfigError
+from edgeml.sampling import Samples
 from edgeml.sensors import DutyLimits, Replay
 from edgeml.sensors.sensor import Sensor
 
@@ -148,6 +149,23 @@ widest = 8
     assert config.limits == {"x": (-160.0, 160.0)}
     assert config.duty == DutyLimits(hot_c=75.0, widest=8)
     assert read_config(_write(tmp_path, GOOD)).duty is None
+
+
+def test_which_windows_go_home_comes_from_its_section(tmp_path: Path) -> None:
+    text = f"{GOOD}\n[samples]\nbelow_score = 0.6\none_in = 500\n"
+    assert read_config(_write(tmp_path, text)).samples == Samples(below_score=0.6, one_in=500)
+    assert read_config(_write(tmp_path, GOOD)).samples is None
+    for line, said in (
+        (
+            "below_scor = 0.6",
+            "below_scor is not a known key; did you mean 'below_score'",
+        ),
+        ("per_hour = 5", "config.samples: samples: set below_score"),
+        ("one_in = 2.5", "config.samples.one_in is 2.5"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            read_config(_write(tmp_path, f"{GOOD}\n[samples]\n{line}\n"))
+        assert said in str(caught.value)
 
 
 SEVERAL = """

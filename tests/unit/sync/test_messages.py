@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeml.errors import ProtocolError
+from edgeml.errors import InputError, ProtocolError
 from edgeml.result import ModelRef, Result
-from edgeml.sync import batches, messages, rows, wire
+from edgeml.sync import batches, messages, rows, samples, wire
 from edgeml.sync.messages import Ack, Receipt, Refusal, State, digest_of, parse_answer
 from edgeml.sync.spans import Spans
 
@@ -182,6 +183,7 @@ ANYTHING = st.recursive(
 PARSERS = (
     batches.parse_results,
     batches.parse_events,
+    batches.parse_samples,
     messages.parse_health,
     Ack.parse,
     State.parse,
@@ -208,3 +210,57 @@ def test_a_bomb_is_not_unpacked() -> None:
     assert len(bomb) < 100_000
     with pytest.raises(ProtocolError, match="unpacks to more"):
         wire.load(bomb)
+
+
+WINDOW = np.arange(12, dtype=np.int16).reshape(4, 3)
+GOOD_SAMPLE = json.loads(
+    batches.encode_batch("x", MODEL, [samples.sample_row(7, RESULT, WINDOW, "one in 5")])
+)
+
+
+def test_a_window_survives_the_journey_in_its_own_dtype() -> None:
+    batch = batches.parse_samples(json.dumps(GOOD_SAMPLE).encode())
+    (row,) = batch.samples
+    assert (row.seq, row.last, row.label, row.reason) == (7, 7, RESULT.label, "one in 5")
+    assert (row.start_s, row.end_s, row.score) == (RESULT.start_s, RESULT.end_s, RESULT.score)
+    np.testing.assert_array_equal(row.window(), WINDOW)
+    assert row.window().dtype == np.int16
+    assert (batch.outbox, batch.model, batch.spans) == ("x", MODEL, Spans(((7, 7),)))
+
+
+def test_a_sample_without_label_and_with_a_score_that_is_none_travels() -> None:
+    result = RESULT._replace(label=None, score=math.nan)
+    row = samples.parse_sample(json.loads(samples.sample_row(1, result, WINDOW, "why")), "row")
+    assert (row.label, row.score) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seq": 0},
+        {"seq": "1"},
+        {"npy": 5},
+        {"npy": "not base64!"},
+        {"npy": "QUJD"},
+        {"npy": GOOD_SAMPLE["rows"][0]["npy"][:-8]},
+        {"reason": None},
+        {"start_s": None},
+        {"score": "high"},
+        {"label": 5},
+    ],
+    ids=str,
+)
+def test_a_sample_that_is_none_is_refused(change: dict[str, object]) -> None:
+    wrong = {**GOOD_SAMPLE, "rows": [{**GOOD_SAMPLE["rows"][0], **change}]}
+    with pytest.raises(ProtocolError):
+        batches.parse_samples(json.dumps(wrong).encode())
+
+
+def test_only_numbers_are_sent_and_never_more_than_32_bits_of_a_float() -> None:
+    assert samples.sent_window(np.zeros((2, 2))).dtype == np.float32
+    assert samples.sent_window(np.zeros((2, 2), np.uint8)).dtype == np.uint8
+    given = np.zeros((2, 2), np.float32)
+    assert not np.shares_memory(samples.sent_window(given), given)
+    for wrong in (np.array(["a"]), np.zeros((0, 3))):
+        with pytest.raises(InputError):
+            samples.sent_window(wrong)

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeml.clock import ManualClock
@@ -13,13 +14,13 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps, Entry, Kind, spans_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
-from edgeml.sync.pending import Pace, PendingEvent, PendingResult, pack
+from edgeml.sync.pending import Pace, Pending, PendingEvent, PendingResult, PendingSample, pack
 from edgeml.sync.spans import Spans
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 CAPS = Caps(results_bytes=1 << 20, events_bytes=1 << 20)
 PACE = Pace(interval_s=0.01, rows=100, row_bytes=4000, entry_bytes=2000, memory_rows=1000)
-EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP)
+EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP, Kind.SAMPLE)
 
 
 @pytest.fixture
@@ -42,7 +43,11 @@ def an_event(n: int) -> PendingEvent:
     return PendingEvent(float(n), "drift", {"n": n})
 
 
-def store(outbox: Outbox, *rows: PendingResult | PendingEvent, acked: Spans | None = None) -> Spans:
+def a_sample(n: int) -> PendingSample:
+    return PendingSample(a_result(n).result, np.full((8, 3), n, np.float32), "one in 5")
+
+
+def store(outbox: Outbox, *rows: Pending, acked: Spans | None = None) -> Spans:
     return outbox.commit(pack(list(rows), outbox.next_seq, PACE, 0.0), acked or Spans())
 
 
@@ -342,3 +347,40 @@ def test_no_gap_reaches_from_what_is_vouched_for_to_what_is_not(
     assert len(gaps(box)) == 2
     assert spans_of(everything(box)) == Spans(((1, 120),))
     box.close()
+
+
+def test_samples_have_a_cap_of_their_own_and_take_no_room_from_results(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    caps = Caps(results_bytes=1 << 20, events_bytes=1 << 20, samples_bytes=2_000)
+    box = Outbox(tmp_path / "x.db", caps, clock)
+    for n in range(20):
+        store(box, a_result(n), a_sample(n), an_event(n))
+    kinds = [entry.kind for entry in everything(box)]
+    assert (kinds.count(Kind.RESULT), kinds.count(Kind.EVENT)) == (20, 20)
+    assert 0 < kinds.count(Kind.SAMPLE) < 10
+    assert {reason for _, _, reason in gaps(box)} == {"disk cap"}
+    assert {(last - 2) % 3 for _, last, _ in gaps(box)} == {0}
+    assert spans_of(everything(box)) == Spans(((1, 60),))
+    box.close()
+
+
+def test_a_full_disk_takes_samples_before_any_result(outbox: Outbox) -> None:
+    store(outbox, *(a_result(n) for n in range(5)))
+    store(outbox, *(a_sample(n) for n in range(5)))
+    assert outbox.evict(1.0) == Spans(((6, 10),))
+    assert outbox.evict(1.0) == Spans(((1, 5),))
+
+
+def test_old_samples_go_with_old_results(tmp_path: Path, clock: ManualClock) -> None:
+    box = Outbox(tmp_path / "x.db", Caps(1 << 20, 1 << 20, max_age_s=100.0), clock)
+    store(box, a_result(0), a_sample(0))
+    clock.advance(101.0)
+    assert store(box, a_result(1)) == Spans(((1, 2),))
+    box.close()
+
+
+def test_a_sample_that_no_message_can_carry_leaves_a_gap(outbox: Outbox) -> None:
+    large = PendingSample(a_result(0).result, np.zeros((100, 100), np.float32), "one in 5")
+    store(outbox, a_result(0), large, a_result(1))
+    assert gaps(outbox) == [(2, 2, "row too large")]

@@ -25,6 +25,7 @@ class Bench:
         self.session = Session(policy, rows + 1, 0, vouched)
         self.per_batch = per_batch
         self.events: set[int] = set()
+        self.samples: set[int] = set()
         self.sent: list[tuple[Lane, Spans]] = []
         self.others: list[flow.Effect] = []
         self.now_s = 0.0
@@ -48,7 +49,7 @@ class Bench:
         numbers = [
             n
             for n in range(read.first, min(read.last, self.session.next_seq - 1) + 1)
-            if (n in self.events) == read.of_events
+            if (n in self.events, n in self.samples) == (read.of_events, read.of_samples)
             and n not in read.skip
             and (read.only is None or n in read.only)
         ]
@@ -380,3 +381,32 @@ def test_a_message_that_alone_is_never_confirmed_does_not_narrow_the_window() ->
         isolated += [e for e in bench.tell(flow.Tick()) if isinstance(e, flow.Isolate)]
         assert not bench.session._probing
     assert isolated == [flow.Isolate(Spans(((1, 10),)))]
+
+
+def test_samples_go_when_no_event_and_no_result_waits() -> None:
+    bench = Bench(rows=0, window=1)
+    bench.samples = {3, 4, 21}
+    bench.events = {5}
+    bench.tell(flow.Up(100))
+    bench.commit(31)
+    for _ in range(6):
+        bench.ack(0, *bench.ranges())
+    lanes = [lane for lane, _ in bench.sent]
+    assert lanes[0] is Lane.NEW_EVENTS
+    assert lanes[-1] is Lane.SAMPLES
+    assert bench.sent[-1][1] == Spans.of([(3, 4), (21, 21)])
+    assert Lane.SAMPLES not in lanes[:-1]
+
+
+def test_samples_that_come_later_are_found_and_late_ones_are_sent_again() -> None:
+    bench = Bench(rows=0)
+    bench.tell(flow.Up(100))
+    bench.samples = {1}
+    bench.commit(2)
+    bench.ack(1)
+    bench.samples = {1, 2}
+    bench.commit(3)
+    assert bench.sent == [(Lane.SAMPLES, Spans(((1, 1),))), (Lane.SAMPLES, Spans(((2, 2),)))]
+    bench.now_s = 11.0
+    bench.tell(flow.Tick())
+    assert bench.sent[2:] == [(Lane.SAMPLES_AGAIN, Spans(((2, 2),)))]

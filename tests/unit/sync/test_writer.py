@@ -15,7 +15,7 @@ from edgeml.errors import OutboxError
 from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import Caps, Kind
 from edgeml.sync.outbox import Outbox
-from edgeml.sync.pending import Pace, PendingEvent, PendingResult
+from edgeml.sync.pending import Pace, PendingEvent, PendingResult, PendingSample
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
 
@@ -23,7 +23,7 @@ MODEL = ModelRef("activity", 3, "ab" * 32)
 OTHER = ModelRef("activity", 4, "cd" * 32)
 PACE = Pace(interval_s=0.01, rows=100, row_bytes=4000, entry_bytes=2000, memory_rows=500)
 DEADLINE_S = 300.0
-EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP)
+EVERYTHING = (Kind.EVENT, Kind.RESULT, Kind.GAP, Kind.SAMPLE)
 
 
 @pytest.fixture
@@ -277,3 +277,20 @@ def test_a_time_that_is_not_finite_never_reaches_the_disk_as_a_row(outbox: Outbo
     writer.put(PendingResult(a_result(1).result._replace(start_s=math.nan), 1, None))
     assert writer.store_now()
     assert stored(outbox)[0]["fields"]["reason"] == "cannot be encoded"
+
+
+def test_samples_fill_only_their_own_part_of_the_memory(outbox: Outbox) -> None:
+    writer = a_writer(outbox)
+    sample = PendingSample(a_result(0).result, np.zeros((4, 2), np.float32), "one in 5")
+    for _ in range(PACE.memory_samples + 6):
+        writer.put(sample)
+    writer.put(a_result(1))
+    while writer.standing().pending:
+        assert writer.store_now()
+    rows = stored(outbox)
+    assert sum("npy" in row for row in rows) == PACE.memory_samples
+    assert sum("window" in row for row in rows) == 1
+    assert [row["fields"]["count"] for row in rows if "kind" in row] == [6]
+    writer.put(sample)
+    assert writer.store_now()
+    assert sum("npy" in row for row in stored(outbox)) == PACE.memory_samples + 1
