@@ -4,6 +4,7 @@
 #   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
 #   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
 #   make interop  a TUF client of another language on our repository; needs node
+#   make soak     a device at 1 kHz for SOAK_S seconds: no drop, no growth, one core mostly idle
 #   make faults   the fault runs; make bench: the ratios; make models: retrain the models
 
 PYTHON ?= python3
@@ -14,11 +15,12 @@ DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml
 CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
 FAULT_RUNS ?= 200
 ARM_ARGS ?=
+SOAK_S ?= 600
 # Each file's tests stay with one worker, where they share what is dear to make.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults brokers bench models mosquitto postgresql interop clean
+.PHONY: setup wheel demo test lint unit arm pythons faults soak brokers bench models mosquitto postgresql interop clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -77,6 +79,9 @@ interop: setup
 
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
+
+soak: setup
+	$(PY) benchmarks/soak.py --seconds $(SOAK_S)
 
 brokers: setup
 	@sh tests/packaging/need_brokers.sh

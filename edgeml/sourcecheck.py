@@ -43,7 +43,7 @@ def _check_channels(source: object, model: Model) -> None:
     if found and tuple(found) != wanted:
         raise SensorError(
             f"the source's channels are {', '.join(found)}; the model takes {', '.join(wanted)}; "
-            "name them in that order with channels=[…]"
+            "name them in that order with channels=[…], or names=[…] of Sensor"
         )
 
 

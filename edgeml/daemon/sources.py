@@ -32,6 +32,9 @@ GROUPS: Final[Mapping[str, str]] = {
 }
 """The group that a service needs to reach the driver's device on Raspberry Pi OS."""
 
+NAMES: Final = "names"
+"""The key of the model's names of a sensor's channels, an argument of `Sensor`."""
+
 _NOT_IN_A_FILE: Final = ("self", "clock", "root", "devices", "nodes", "library")
 
 
@@ -51,20 +54,23 @@ def open_source(config: SourceConfig) -> Iterable[Sample]:
     module, name = DRIVERS[config.driver]
     driver = getattr(import_module(module), name)
     _check(config, inspect.signature(driver).parameters)
+    options = dict(config.options)
+    names = options.pop(NAMES, None)
     try:
-        made = driver(**config.options)
+        made = driver(**options)
+        return made if config.driver == REPLAY else Sensor(made, names=names)
     except (TypeError, ValueError) as exc:
         if isinstance(exc, EdgeMLError):
             raise
         raise ConfigError(f"{config.path}: a value of the wrong type ({exc})") from exc
-    return made if config.driver == REPLAY else Sensor(made)
 
 
 def _check(config: SourceConfig, parameters: Mapping[str, inspect.Parameter]) -> None:
-    known = [key for key in parameters if key not in _NOT_IN_A_FILE]
+    arguments = [key for key in parameters if key not in _NOT_IN_A_FILE]
+    known = arguments if config.driver == REPLAY else [*arguments, NAMES]
     for key in config.options:
         if key not in known:
             raise ConfigError(f"{config.path}.{key} is not a known key{nearest(key, known)}")
-    for key in known:
+    for key in arguments:
         if parameters[key].default is inspect.Parameter.empty and key not in config.options:
             raise ConfigError(f"{config.path}.{key} is missing")

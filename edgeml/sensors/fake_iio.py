@@ -4,10 +4,12 @@ import contextlib
 import os
 import shutil
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 ACCEL: Final = ("accel_x", "accel_y", "accel_z")
+TEMP: Final = "temp"
 
 
 class FakeIio:
@@ -17,9 +19,10 @@ class FakeIio:
 
     Args:
         root: an empty folder to build it in.
+        channels: the scan elements besides the time, in their order.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, channels: Sequence[str] = (*ACCEL, TEMP)) -> None:
         self.devices = root / "devices"
         self.nodes = root / "dev"
         self.folder = self.devices / "iio:device0"
@@ -35,9 +38,10 @@ class FakeIio:
         self._write("current_timestamp_clock", "monotonic")
         self._write("buffer/enable", "0")
         self._write("buffer/length", "2")
-        for index, name in enumerate((*ACCEL, "temp")):
+        self._write("buffer/watermark", "1")
+        for index, name in enumerate(channels):
             self._element(name, index, "le:s12/16>>4")
-        self._element("timestamp", 4, "le:s64/64>>0")
+        self._element("timestamp", len(channels), "le:s64/64>>0")
         self.nodes.mkdir()
         os.mkfifo(self.nodes / "iio:device0")
         # Held open for both, so that the reader never meets an end before it is unplugged.

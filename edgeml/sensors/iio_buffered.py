@@ -29,6 +29,8 @@ from edgeml.sensors.sample import Block
 
 TIMESTAMP: Final = "timestamp"
 _RECORDS_PER_READ: Final = 1024
+_COLLECT_S: Final = 0.02
+"""Records wait this long in the kernel, so that a fast sensor does not wake this for each."""
 
 
 class IioBuffered:
@@ -107,6 +109,10 @@ class IioBuffered:
                 f"{self.name}: it has no timestamp and no sampling_frequency; pass rate_hz=…"
             )
         write_text(folder / "buffer" / "length", str(self._length))
+        watermark = folder / "buffer" / "watermark"
+        if rate_hz is not None and watermark.exists():  # kernels before 4.2 wake for every record
+            together = min(round(rate_hz * _COLLECT_S), self._length // 2)
+            write_text(watermark, str(max(together, 1)))
         self._rest = b""
         node = self._nodes / folder.name
         try:

@@ -118,16 +118,33 @@ class Sensor:
 
     Args:
         driver: the sensor.
+        names: the model's names of the driver's channels, in the driver's order, where
+            a kernel or a chip calls them otherwise; None for the driver's own names.
         patience: how long it may be in trouble.
         clock: the time.
+
+    Raises:
+        ConfigError: not as many names as the driver has channels.
     """
 
     live: Final = True
 
     def __init__(
-        self, driver: Driver, *, patience: Patience | None = None, clock: Clock | None = None
+        self,
+        driver: Driver,
+        *,
+        names: Sequence[str] | None = None,
+        patience: Patience | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        own = driver.channel_names
+        if names is not None and len(names) != len(own):
+            raise ConfigError(
+                f"names has {len(names)} names; {driver.name} has {len(own)} channels: "
+                f"{', '.join(own)}"
+            )
         self._driver = driver
+        self._names = None if names is None else tuple(names)
         self._patience = Patience() if patience is None else patience
         self._clock: Clock = SystemClock() if clock is None else clock
         self._stop = threading.Event()
@@ -141,7 +158,7 @@ class Sensor:
     @property
     def channel_names(self) -> tuple[str, ...]:
         """The channels, in the order of `Sample.values`."""
-        return self._driver.channel_names
+        return self._driver.channel_names if self._names is None else self._names
 
     def __iter__(self) -> Iterator[Sample]:
         """Samples, until `stop`.

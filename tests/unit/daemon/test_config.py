@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edgeml.daemon.config import read_config
+from edgeml.daemon.config import SourceConfig, read_config
 from edgeml.daemon.models import CascadeConfig, files
 from edgeml.daemon.sources import DRIVERS, open_source
 from edgeml.errors import ConfigError
@@ -45,6 +45,16 @@ def test_every_key_arrives_and_paths_are_relative_to_the_file(tmp_path: Path) ->
     assert config.mqtt.commit_interval_ms == 50
     assert config.mqtt.outbox == str(tmp_path / "outbox.db")
     assert isinstance(open_source(config.sources[""]), Sensor)
+
+
+def test_a_sensors_channels_get_the_models_names_in_the_file() -> None:
+    options = {"device": "imu", "channels": ["accel_x", "accel_y"], "rate_hz": 100.0}
+    named = SourceConfig("iio-buffered", {**options, "names": ["x", "y"]})
+    source = open_source(named)
+    assert isinstance(source, Sensor)
+    assert source.channel_names == ("x", "y")
+    with pytest.raises(ConfigError, match="names has 1 names"):
+        open_source(SourceConfig("iio-buffered", {**options, "names": ["x"]}))
 
 
 def test_secrets_that_systemd_handed_over_win(

@@ -166,6 +166,26 @@ def test_opening_chooses_the_elements_and_closing_stops_the_buffer(tree: FakeIio
     assert tree.get("buffer/enable") == "0"
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "length", "watermark"),
+    [(1000.0, 256, "20"), (1000.0, 16, "8"), (100.0, 256, "2"), (10.0, 1, "1")],
+)
+def test_the_kernel_wakes_this_for_20_ms_of_records_and_never_for_more_than_half_its_buffer(
+    tree: FakeIio, rate_hz: float, length: int, watermark: str
+) -> None:
+    driver = buffered(tree, rate_hz=rate_hz, length=length)
+    driver.close()
+    assert tree.get("buffer/watermark") == watermark
+
+
+def test_a_kernel_without_a_watermark_is_read_all_the_same(tree: FakeIio) -> None:
+    (tree.folder / "buffer/watermark").unlink()
+    driver = buffered(tree, rate_hz=1000.0)
+    tree.record((1, 2, 3), 0)
+    assert len(driver.read(5.0).samples) == 1
+    driver.close()
+
+
 def test_channels_come_in_the_order_asked_for(tree: FakeIio) -> None:
     driver = buffered(tree, ("accel_z", "accel_x"))
     tree.write_raw(np.array([2 << 4, 6 << 4, 0, 0], "<i2").tobytes() + bytes(8))

@@ -35,6 +35,14 @@ def test_a_sensor_that_comes_back_goes_on_and_the_fault_is_counted() -> None:
     assert "No such device" in health.last_fault
 
 
+def test_channels_that_the_kernel_names_otherwise_get_the_models_names() -> None:
+    driver = FakeDriver([], ManualClock())
+    assert Sensor(driver).channel_names == ("value",)
+    assert Sensor(driver, names=["acceleration"]).channel_names == ("acceleration",)
+    with pytest.raises(ConfigError, match="names has 2 names; a fake sensor has 1 channels: value"):
+        Sensor(driver, names=["x", "y"])
+
+
 def test_pauses_double_up_to_the_longest() -> None:
     clock = ManualClock()
     attempts: list[float] = []
