@@ -2,8 +2,9 @@
 
 A device process classifies recordings of a smartwatch and delivers the results
 to an ingest, both on this machine. Part way through, the broker is killed and
-comes back with empty memory. Exit status 1 unless every result is in the store
-exactly once.
+comes back with empty memory. Then ten devices take a release by stages, and undo
+a bad one. Exit status 1 unless every result is in the store exactly once, the
+good release is on every device and the bad one on none.
 
 It takes Mosquitto where there is one, else the embedded broker (`pip install amqtt`).
 """
@@ -13,9 +14,16 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from edgeml.cli.output import format_table, print_json
 from edgeml.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgeml.demo.outcome import Outcome
+    from edgeml.demo.rollout import Rollout
+
+_MOST_DEVICES: Final = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,26 +36,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--broker", choices=("auto", "mosquitto", "embedded"), default="auto", help="which broker"
     )
+    parser.add_argument(
+        "--devices", type=int, default=10, help="in the rollout (10); 0 leaves it out"
+    )
     parser.add_argument("--report", type=Path, metavar="OUT.html", help="also write a report")
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run it; exit status 1 unless everything produced was delivered, each once."""
-    from edgeml.demo.report import render
-    from edgeml.demo.story import Plan, run, shipped_files
-
-    def say(step: str) -> None:
-        print(f"  · {step}", file=sys.stderr, flush=True)
+    """Run it; exit status 1 unless everything went as the story says."""
+    from edgeml.demo import rollout, story
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt  # so that the processes of the demonstration end with it
 
     signal.signal(signal.SIGTERM, end)
+    if not 0 <= args.devices <= _MOST_DEVICES:
+        raise ConfigError(f"devices is {args.devices}; it should be 0 to {_MOST_DEVICES}")
     if args.report is not None:
         _claim(args.report)
-    with shipped_files() as (bundle, recordings), tempfile.TemporaryDirectory() as folder:
-        plan = Plan(
+    with story.shipped_files() as (bundle, recordings), tempfile.TemporaryDirectory() as home:
+        plan = story.Plan(
             bundle=args.bundle or bundle,
             recordings=args.recordings or recordings,
             repeat=args.repeat,
@@ -55,33 +64,40 @@ def run(args: argparse.Namespace) -> int:
             outage_s=args.outage,
             broker=args.broker,
         )
-        outcome = run(plan, Path(folder), say)
-    count = outcome.tally
-    summary = {
-        "produced": count.produced,
-        "delivered": count.delivered,
-        "lost": count.lost,
-        "duplicates": count.duplicates,
-        "accuracy": round(count.accuracy, 4),
-        "p50_us": round(count.p50_us, 1),
-        "p99_us": round(count.p99_us, 1),
-        "outages": outcome.outages,
-        "seconds": round(outcome.seconds, 2),
-    }
+        outcome = story.run(plan, Path(home), _say)
+        second = None
+        if args.devices:
+            folder = Path(home) / "rollout"
+            folder.mkdir()
+            second = rollout.run(plan.bundle, plan.recordings, args.devices, folder, _say)
+    _show(args, outcome, second)
+    return 0 if outcome.tally.complete and (second is None or second.complete) else 1
+
+
+def _say(step: str) -> None:
+    print(f"  · {step}", file=sys.stderr, flush=True)
+
+
+def _show(args: argparse.Namespace, outcome: "Outcome", second: "Rollout | None") -> None:
+    from edgeml.demo.report import render
+
     if args.report is not None:
-        args.report.write_text(render(outcome), encoding="utf-8")
+        args.report.write_text(render(outcome, second), encoding="utf-8")
+    summary = outcome.summary()
+    told = None if second is None else second.summary()
     if args.json:
-        print_json(summary)
-    else:
-        rows: list[tuple[str, object]] = [
-            *summary.items(),
-            ("broker", outcome.broker),
-            ("interpreter", outcome.interpreter),
-        ]
-        print(format_table(("", outcome.model), rows))
-        if args.report is not None:
-            print(f"\nThe report: {args.report}")
-    return 0 if count.complete else 1
+        print_json(summary if told is None else {**summary, "rollout": told})
+        return
+    rows: list[tuple[str, object]] = [
+        *summary.items(),
+        ("broker", outcome.broker),
+        ("interpreter", outcome.interpreter),
+    ]
+    print(format_table(("", outcome.model), rows))
+    if told is not None:
+        print("\n" + format_table(("", "rollout"), list(told.items())))
+    if args.report is not None:
+        print(f"\nThe report: {args.report}")
 
 
 def _claim(report: Path) -> None:

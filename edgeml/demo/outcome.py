@@ -48,3 +48,18 @@ class Outcome:
     machine: str
     interpreter: str
     broker: str
+
+    def summary(self) -> dict[str, float]:
+        """The numbers of the demonstration's JSON object."""
+        count = self.tally
+        return {
+            "produced": count.produced,
+            "delivered": count.delivered,
+            "lost": count.lost,
+            "duplicates": count.duplicates,
+            "accuracy": round(count.accuracy, 4),
+            "p50_us": round(count.p50_us, 1),
+            "p99_us": round(count.p99_us, 1),
+            "outages": self.outages,
+            "seconds": round(self.seconds, 2),
+        }

@@ -7,13 +7,15 @@ that everything arrived, when the broker was dead, and what the queue did then.
 from collections.abc import Sequence
 from html import escape
 
+from edgeml.demo import rolloutpage
 from edgeml.demo.outcome import Outcome, TimelinePoint
 from edgeml.demo.page import confusion_table, document
+from edgeml.demo.rollout import Rollout
 from edgeml.demo.svg import Frame, band, between, dot, line, notes
 
 
-def render(outcome: Outcome) -> str:
-    """The whole page.
+def render(outcome: Outcome, rollout: Rollout | None = None) -> str:
+    """The whole page; the second act where it was played.
 
     Returns:
         HTML with its style and drawings inside; it loads nothing.
@@ -29,6 +31,7 @@ def render(outcome: Outcome) -> str:
             _confusion(outcome),
             _latency(outcome),
             "</div>",
+            *([] if rollout is None else [rolloutpage.section(rollout)]),
             _provenance(outcome),
         ],
     )

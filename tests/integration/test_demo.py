@@ -19,6 +19,7 @@ KEYS = [
     "p99_us",
     "outages",
     "seconds",
+    "rollout",
 ]
 
 
@@ -34,16 +35,22 @@ def test_nothing_is_lost_although_the_broker_is_killed(broker: str, tmp_path: Pa
     if broker == "mosquitto" and find_mosquitto() is None:
         pytest.skip("no Mosquitto on this machine")
     report = tmp_path / "report.html"
-    done = _demo("--broker", broker, "--repeat", "8", "--report", str(report))
+    devices = "3" if broker == "embedded" else "0"
+    done = _demo("--broker", broker, "--repeat", "8", "--devices", devices, "--report", str(report))
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
-    assert list(summary) == KEYS
+    assert list(summary) == (KEYS if broker == "embedded" else KEYS[:-1])
     assert summary["produced"] == summary["delivered"] == 8 * 40
     assert summary["lost"] == summary["duplicates"] == 0
     assert summary["outages"] >= 1
     assert summary["accuracy"] >= 0.95
     assert 0 < summary["p50_us"] <= summary["p99_us"]
     assert "Every result arrived, each once." in report.read_text()
+    if broker == "embedded":
+        told = summary["rollout"]
+        assert (told["devices"], told["updated"], told["reached_by_bad"]) == (3, 3, 1)
+        assert told["halted"]
+        assert "nobody else ever got it" in report.read_text()
 
 
 @pytest.mark.parametrize(
@@ -54,6 +61,7 @@ def test_nothing_is_lost_although_the_broker_is_killed(broker: str, tmp_path: Pa
         ("--outage", "-1"),
         ("--repeat", "0"),
         ("--report", "/nonexistent/x.html"),
+        ("--devices", "51"),
     ],
     ids=" ".join,
 )

@@ -58,7 +58,9 @@ def run_suite(machine: Machine, checkout: Path, *, bounded: bool, extra: Sequenc
     status = _timed(
         machine, [*_PYTEST, "-m", _NOT_A_DEVICES, *tests, *extra], checkout, environment
     )
-    demo = _timed(machine, ["-m", "edgeml", "demo", "--json"], checkout, environment)
+    demo = _timed(
+        machine, ["-m", "edgeml", "demo", "--devices", "3", "--json"], checkout, environment
+    )
     return status or demo
 
 
