@@ -72,7 +72,7 @@ class Device:
     def __init__(self, name: str, fleet: str, port: int, lags: Counter[int]) -> None:
         self.name = name
         self.outbox = f"{random.getrandbits(64):016x}"
-        self.session = Session(Policy(self.outbox, True, 16, 10.0), 1, 0, 0)
+        self.session = Session(Policy(self.outbox, True, 16, 10.0, BATCH_ROWS), 1, 0, 0)
         self.rows: dict[int, bytes] = {}
         self.produced_s: dict[int, float] = {}
         self.next_seq = 1

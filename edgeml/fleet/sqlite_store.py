@@ -31,6 +31,16 @@ from edgeml.sync.spans import Spans
 
 _BUSY_TIMEOUT_S: Final = 30.0
 _INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SELECT_ACCOUNT: Final = (
+    "SELECT o.id, s.first, s.last FROM outboxes o LEFT JOIN spans s ON s.outbox_id = o.id "
+    "WHERE o.device = ? AND o.outbox = ? ORDER BY s.first"
+)
+_UPDATE_OUTBOX: Final = (
+    "UPDATE outboxes SET seen_s = max(seen_s, ?1), results = results + ?2, "
+    "missing = missing + ?3, last_seq = max(last_seq, ?4), "
+    "last_end_s = CASE WHEN ?4 > last_seq THEN ?5 ELSE last_end_s END, "
+    "last_label = CASE WHEN ?4 > last_seq THEN ?6 ELSE last_label END WHERE id = ?7"
+)
 _DELETE_OLD: Final = (
     "DELETE FROM result_rows WHERE outbox_id = ? AND received_s < ?",
     "DELETE FROM event_rows WHERE outbox_id = ? AND received_s < ?",
@@ -179,48 +189,44 @@ class SQLiteStore:
         return rows
 
     def _account(self, device: str, outbox: str, received_s: float) -> "_Account":
-        outbox_id = self._outbox_id(device, outbox, received_s)
-        before = self._spans(outbox_id)
+        found = self._db.execute(_SELECT_ACCOUNT, (device, outbox)).fetchall()
+        outbox_id = found[0][0] if found else self._outbox_id(device, outbox, received_s)
+        before = Spans(tuple((row[1], row[2]) for row in found if row[1] is not None))
         return _Account(outbox_id, before, News(before))
 
     def _settle(self, account: "_Account", received_s: float) -> None:
         outbox_id, news = account.outbox_id, account.news
         self._replace_spans(outbox_id, account.before, news.after)
-        if not news.new_rows:
-            return
-        self._db.executemany(
-            "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields))
-                for row in news.events
-            ],
-        )
-        self._db.executemany(
-            "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                (outbox_id, gap.first, gap.last, received_s, gap.time_s, gap.reason)
-                for gap in news.gaps
-            ],
-        )
-        self._db.executemany(
-            "INSERT INTO sample_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (outbox_id, row.seq, self._model_id(model), received_s, row.start_s, row.end_s,
-                 row.label, row.score, row.reason, row.npy)
-                for model, row in news.samples
-            ],
-        )  # fmt: skip
-        self._db.execute(
-            "UPDATE outboxes SET results = results + ?, missing = missing + ? WHERE id = ?",
-            (news.new_results, news.missing, outbox_id),
-        )
-        if news.latest is not None:
-            seq, latest = news.latest.seq, news.latest
-            self._db.execute(
-                "UPDATE outboxes SET last_seq = ?, last_end_s = ?, last_label = ? "
-                "WHERE id = ? AND last_seq < ?",
-                (seq, latest.end_s, latest.label, outbox_id, seq),
+        if news.events:
+            self._db.executemany(
+                "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields))
+                    for row in news.events
+                ],
             )
+        if news.gaps:
+            self._db.executemany(
+                "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (outbox_id, gap.first, gap.last, received_s, gap.time_s, gap.reason)
+                    for gap in news.gaps
+                ],
+            )
+        if news.samples:
+            self._db.executemany(
+                "INSERT INTO sample_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (outbox_id, row.seq, self._model_id(model), received_s, row.start_s, row.end_s,
+                     row.label, row.score, row.reason, row.npy)
+                    for model, row in news.samples
+                ],
+            )  # fmt: skip
+        last = news.latest
+        newest = (0, None, None) if last is None else (last.seq, last.end_s, last.label)
+        self._db.execute(
+            _UPDATE_OUTBOX, (received_s, news.new_results, news.missing, *newest, outbox_id)
+        )
 
     def _note_rest(self, intake: Intake, received_s: float) -> None:
         for state in intake.states:
@@ -258,14 +264,15 @@ class SQLiteStore:
         return Spans(tuple((row[0], row[1]) for row in self._db.execute(query, (outbox_id,))))
 
     def _replace_spans(self, outbox_id: int, before: Spans, after: Spans) -> None:
-        old, new = set(before.ranges), set(after.ranges)
+        old, new = dict(before.ranges), dict(after.ranges)
         self._db.executemany(
             "DELETE FROM spans WHERE outbox_id = ? AND first = ?",
-            [(outbox_id, first) for first, _ in old - new],
+            [(outbox_id, first) for first in old if first not in new],
         )
         self._db.executemany(
-            "INSERT INTO spans VALUES (?, ?, ?)",
-            [(outbox_id, first, last) for first, last in new - old],
+            "INSERT INTO spans VALUES (?, ?, ?) "
+            "ON CONFLICT (outbox_id, first) DO UPDATE SET last = excluded.last",
+            [(outbox_id, first, last) for first, last in new.items() if old.get(first) != last],
         )
 
     def _seen(self, device: str, received_s: float) -> None:

@@ -170,13 +170,9 @@ class Courier:
         return topics.device_topic(self._settings.fleet, self._device, channel)
 
     def _new_session(self) -> Session:
-        settings = self._settings
-        policy = Policy(
-            self._outbox.id,
-            settings.ack == "fleet",
-            settings.inflight_batches,
-            settings.resend_after_s,
-        )
+        settings, by_fleet = self._settings, self._settings.ack == "fleet"
+        window, patience_s = settings.inflight_batches, settings.resend_after_s
+        policy = Policy(self._outbox.id, by_fleet, window, patience_s, settings.batch_rows)
         return Session(policy, self._outbox.next_seq, self._outbox.mark, self._vouched())
 
     def _vouched(self) -> int | None:

@@ -97,7 +97,11 @@ class Lanes:
         """The link's allowance permits everything again."""
         self._hold_results = self._hold_events = False
 
-    def choose(self, skip: Spans, last: int, *, probing: bool) -> Read | None:
+    def has_new(self, last: int) -> bool:
+        """Whether there may be new results up to `last`."""
+        return self._cursors[Lane.NEW_RESULTS].first <= last and not self._hold_results
+
+    def choose(self, skip: Spans, last: int, *, probing: bool, worth: int = 1) -> Read | None:
         """The next read.
 
         Args:
@@ -105,16 +109,17 @@ class Lanes:
             last: no greater number may be sent.
             probing: one message at a time is tried: never the same twice in a row, because it may
                 be the message that is wrong and not the line.
+            worth: fewer new results than this are not worth a message.
         """
         if not probing:
             self._probed.clear()
-        read = self._first_of_lanes(skip, last)
+        read = self._first_of_lanes(skip, last, worth)
         if read is None and self._probed:
             self._probed.clear()
-            read = self._first_of_lanes(skip, last)
+            read = self._first_of_lanes(skip, last, worth)
         return read
 
-    def _first_of_lanes(self, skip: Spans, last: int) -> Read | None:
+    def _first_of_lanes(self, skip: Spans, last: int, worth: int) -> Read | None:
         self._new_turn = not self._new_turn
         results = [Lane.NEW_RESULTS, Lane.OLD_RESULTS]
         lanes = [Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS] * (not self._hold_events)
@@ -123,7 +128,9 @@ class Lanes:
             lanes += [Lane.SAMPLES_AGAIN, Lane.SAMPLES]
         for lane in lanes:
             read = self._read_of(lane, skip, last)
-            if read is not None:
+            if read is None:
+                continue
+            if lane is not Lane.NEW_RESULTS or read.last - read.first + 1 >= worth:
                 return read
         return None
 

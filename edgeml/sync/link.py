@@ -35,8 +35,21 @@ _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _MAX_PACKET_BYTES: Final = 268_435_455
 _READS_PER_STEP: Final = 64
+_READ_BYTES: Final = 16384
 _MALFORMED: Final = (ValueError, LookupError, TypeError, struct.error)
 """What escapes from paho's decoding where a packet is not what it says it is."""
+
+
+class _Buffered(Client):
+    """paho asks the socket for a byte, another byte, and the rest; here one call gets them all."""
+
+    buffered = b""
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.buffered:
+            self.buffered = super()._sock_recv(max(bufsize, _READ_BYTES))
+        head, self.buffered = self.buffered[:bufsize], self.buffered[bufsize:]
+        return head
 
 
 class Link:
@@ -87,7 +100,7 @@ class Link:
         self._version_proven = connection.protocol != "auto"
         self._guessed = False
         self._connections = 0
-        self._client: Client | None = None
+        self._client: _Buffered | None = None
         self._limits = (65535, _MAX_PACKET_BYTES)
         self._events: list[LinkEvent] = []
         self._signals: list[tuple[Signal, str]] = []
@@ -219,10 +232,10 @@ class Link:
         answer_by_s = self._clock.monotonic_s() + policy.answer_timeout_s
         self._line = replace(self._line, deadline_s=answer_by_s)
 
-    def _new_client(self) -> Client:
+    def _new_client(self) -> _Buffered:
         connection = self._connection
         path = connection.websocket_path
-        client = Client(
+        client = _Buffered(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=None if self._mqtt5 else True,
@@ -285,7 +298,7 @@ class Link:
     def _serve(self, timeout_s: float) -> None:
         client = self._client
         sock = None if client is None else client.socket()
-        if self._signals or _pending(sock):
+        if self._signals or _pending(client):
             timeout_s = 0.0
         if client is None or sock is None:
             self._waker.wait(None, to_write=False, timeout_s=timeout_s)
@@ -293,7 +306,7 @@ class Link:
         readable, writable = self._waker.wait(
             sock, to_write=client.want_write(), timeout_s=timeout_s
         )
-        if readable or _pending(sock):
+        if readable or _pending(client):
             try:
                 self._read(client)
             except _MALFORMED as exc:
@@ -304,14 +317,11 @@ class Link:
         if client.socket() is not None:
             client.loop_misc()
 
-    def _read(self, client: Client) -> None:
+    def _read(self, client: _Buffered) -> None:
         for _ in range(_READS_PER_STEP):
             if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
-            sock = client.socket()
-            if sock is None:
-                return
-            if not _pending(sock) and not self._waker.wait(sock, to_write=False, timeout_s=0.0)[0]:
+            if not _pending(client):
                 return
 
     def _on_connect(
@@ -382,6 +392,9 @@ class Link:
         self._signals.append((Signal.FALL_BACK, "the broker does not speak MQTT 5"))
 
 
-def _pending(sock: Any) -> bool:
-    """Whether decrypted bytes wait inside the TLS or WebSocket layer, unseen by poll."""
-    return bool(sock.pending()) if hasattr(sock, "pending") else False
+def _pending(client: _Buffered | None) -> bool:
+    """Whether bytes wait here, or decrypted inside the TLS or WebSocket layer, unseen by poll."""
+    sock = None if client is None else client.socket()
+    if client is None or sock is None:
+        return False
+    return bool(client.buffered) or (hasattr(sock, "pending") and bool(sock.pending()))

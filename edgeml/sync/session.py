@@ -2,8 +2,10 @@
 
 Events go in, effects come out, time is an argument. The session knows numbers,
 never payloads: which are on disk, which are in flight, which the other side
-has. A message that is not confirmed in time is sent again; when nothing at all
-is confirmed, one message at a time probes until the other side is back.
+has. A message that is not confirmed in the time that others took is sent again;
+when nothing at all is confirmed, one message at a time probes until the other
+side is back. What has just been produced waits for company while the last of it
+is unanswered, so a busy receiving end gets fewer messages, not later ones.
 
     OFFLINE --Up--> ONLINE --Down--> OFFLINE
                     ONLINE --an ack of unborn numbers--> ROTATING, until another outbox begins
@@ -16,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
+from edgeml.sync.flights import Flight, company_due_s, learnt, spans_in
 from edgeml.sync.flow import (
     Acked,
     Allowed,
@@ -28,7 +31,6 @@ from edgeml.sync.flow import (
     Event,
     GiveUp,
     Isolate,
-    Lane,
     LetGo,
     Nothing,
     Phase,
@@ -41,8 +43,9 @@ from edgeml.sync.flow import (
     Trust,
     Up,
 )
-from edgeml.sync.lanes import Lanes, again_lane
+from edgeml.sync.lanes import Lanes
 from edgeml.sync.messages import Ack
+from edgeml.sync.patience import Estimate
 from edgeml.sync.spans import Spans
 
 PROBE_PAUSE_MAX_S: Final = 300.0
@@ -61,25 +64,16 @@ class Policy:
         outbox: the outbox's id; acknowledgements of another are not for us.
         by_fleet: rows are kept until the store has them; else until the broker answered.
         window: most messages sent and not yet confirmed.
-        resend_after_s: the first patience with a message; it doubles while nothing is confirmed.
+        resend_after_s: the least patience with a message; more where confirmations take longer,
+            and twice as much each time while nothing is confirmed.
+        full_rows: so many new results are worth a message at any time.
     """
 
     outbox: str
     by_fleet: bool
     window: int
     resend_after_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """One message on its way."""
-
-    token: int
-    spans: Spans
-    sent_s: float
-    lane: Lane
-    rows: int
-    digest: str
+    full_rows: int = 1
 
 
 @dataclass(slots=True)
@@ -99,14 +93,16 @@ class Session:
     phase: Phase = Phase.OFFLINE
     resends: int = 0
     _window: int = 1
-    _flights: list[_Flight] = field(default_factory=list)
+    _flights: list[Flight] = field(default_factory=list)
     _lanes: Lanes = field(default_factory=Lanes)
-    _isolating: list[_Flight] = field(default_factory=list)
+    _isolating: list[Flight] = field(default_factory=list)
     _given_up: Spans = field(default_factory=Spans)
     _late: dict[int, int] = field(default_factory=dict)
     _heard_s: float = 0.0
     _reading: bool = False
     _patience_s: float = 0.0
+    _estimate: Estimate = field(default_factory=Estimate)
+    _company_s: float | None = None
     _probing: bool = False
     _ingests: tuple[str, ...] = ()
     _greeters: tuple[str, ...] = ()
@@ -137,7 +133,7 @@ class Session:
         if step is None:
             return []
         effects = step(self, event, now_s)
-        return [*effects, *self._next_read()]
+        return [*effects, *self._next_read(now_s)]
 
     def next_deadline_s(self) -> float | None:
         """When the next `Tick` is due; None while nothing is timed."""
@@ -150,6 +146,8 @@ class Session:
             times.append(self._ask_s)
         if self._gaps:
             times.append(self._gap_s + GAP_PAUSE_S)
+        if self._company_s is not None:
+            times.append(self._company_s)
         return min(times, default=None)
 
     def _up(self, event: Up, now_s: float) -> list[Effect]:
@@ -159,7 +157,8 @@ class Session:
         self._isolating.clear()
         self._late.clear()
         self._heard_s = now_s
-        self._patience_s = self.policy.resend_after_s
+        self._estimate = Estimate()
+        self._patience_s = self._least_patience_s()
         self._probing = False
         self._reading = False
         self._ingests = self._greeters = ()
@@ -185,15 +184,13 @@ class Session:
         self._gaps = self._gaps or bool(event.gaps)
         ready = [f for f in self._isolating if not f.spans.minus(event.isolated)]
         for flight in ready:
-            self._lanes.send_again(flight.lane, flight.spans)
+            self._lanes.send_again(flight.again, flight.spans)
         self._isolating = [f for f in self._isolating if f not in ready]
         return []
 
     def _sent(self, event: Sent, now_s: float) -> list[Effect]:
         self._reading = False
-        lane = again_lane(event.read)
-        flight = _Flight(event.token, event.spans, now_s, lane, event.rows, event.digest)
-        self._flights.append(flight)
+        self._flights.append(Flight.of(event, now_s))
         self._lanes.sent(event.read, event.spans)
         return []
 
@@ -217,6 +214,7 @@ class Session:
             return []
         if not self.policy.by_fleet:
             self._flights.remove(flight)
+            self._go_on(flight.spans, [flight], now_s)
             return [LetGo(flight.spans, None)]
         if not event.reached:
             # Nobody is there to hear it. Probe; an ingest that arrives says so itself.
@@ -241,11 +239,11 @@ class Session:
         if self.vouched is not None and not self._trusted and not event.retained:
             self._trusted = True
             effects.append(Trust())
-        kept = [f for f in self._flights if f.spans.minus(stored)]
-        progress = len(kept) < len(self._flights) or ack.mark > self.mark
-        self._flights = kept
+        done = [f for f in self._flights if not f.spans.minus(stored)]
+        progress = bool(done) or ack.mark > self.mark
+        self._flights = [f for f in self._flights if f.spans.minus(stored)]
         if progress:
-            self._go_on(stored, now_s)
+            self._go_on(stored, done, now_s)
             self.mark = max(self.mark, ack.mark)
         news = ack.ingest not in self._ingests
         if stored and (progress or news):
@@ -254,7 +252,7 @@ class Session:
         if news:
             self._ingests = (*self._ingests, ack.ingest)[-_INGESTS_REMEMBERED:]
             self._audit_s = now_s + AUDIT_DELAY_S
-            self._patience_s = self.policy.resend_after_s
+            self._patience_s = self._least_patience_s()
             self._probing = False
         if ack.greeting and ack.ingest not in self._greeters:
             # Its first word may have been of rows that it got before it said hello.
@@ -270,16 +268,22 @@ class Session:
         if not flights or not self.policy.by_fleet:
             return []
         self._flights = [f for f in self._flights if f not in flights]
-        stored = Spans.of(r for f in flights for r in f.spans.ranges)
-        self._go_on(stored, now_s)
+        stored = spans_in(flights)
+        self._go_on(stored, flights, now_s)
         return [LetGo(stored, None)]
 
-    def _go_on(self, stored: Spans, now_s: float) -> None:
-        """The other side is there, and has these numbers."""
+    def _go_on(self, stored: Spans, done: list[Flight], now_s: float) -> None:
+        """The other side is there, and has these numbers, and with them these messages."""
         self._heard_s = now_s
         self._lanes.suspects = self._lanes.suspects.minus(stored)
-        self._patience_s = self.policy.resend_after_s
         self._probing = False
+        if any(flight.sent_once for flight in done):
+            self._estimate = learnt(self._estimate, done, now_s)
+            # A patience that was doubled stays so until a message that was sent once says better.
+            self._patience_s = self._least_patience_s()
+
+    def _least_patience_s(self) -> float:
+        return min(max(self.policy.resend_after_s, self._estimate.due_s), PROBE_PAUSE_MAX_S)
 
     def _refused(self, event: Refused, _now_s: float) -> list[Effect]:
         """A row that nobody can read must not stop the rest: find it, and give it up."""
@@ -292,7 +296,7 @@ class Session:
         self._given_up = self._given_up.union(flight.spans)
         return [GiveUp(flight.spans)]
 
-    def _isolate(self, flight: _Flight) -> Effect:
+    def _isolate(self, flight: Flight) -> Effect:
         self._lanes.suspects = self._lanes.suspects.union(flight.spans)
         self._isolating.append(flight)
         return Isolate(flight.spans)
@@ -303,11 +307,12 @@ class Session:
             self._lanes.rescan_events(self._last())
         overdue = [f for f in self._flights if now_s >= f.sent_s + self._patience_s]
         effects: list[Effect] = []
-        if overdue and self._heard_s > overdue[0].sent_s:
+        late = overdue and self._heard_s > overdue[0].sent_s
+        if overdue and (late or self._probing):
+            self._patience_s = min(self._patience_s * 2, PROBE_PAUSE_MAX_S)
+        if late:
             effects = self._send_late_again(overdue)
         elif overdue:
-            if self._probing:
-                self._patience_s = min(self._patience_s * 2, PROBE_PAUSE_MAX_S)
             self._probing = True
             self._send_again(overdue)
         if self._audit_s is not None and now_s >= self._audit_s and self._latest is not None:
@@ -333,7 +338,7 @@ class Session:
             self._probing = True
             self._flights = [replace(f, sent_s=now_s) for f in self._flights]
 
-    def _send_late_again(self, flights: list[_Flight]) -> list[Effect]:
+    def _send_late_again(self, flights: list[Flight]) -> list[Effect]:
         """Others are confirmed and these are not: in the end their rows go one by one."""
         effects: list[Effect] = []
         for flight in flights:
@@ -346,25 +351,31 @@ class Session:
                 self._send_again([flight])
         return effects
 
-    def _send_again(self, flights: list[_Flight]) -> None:
+    def _send_again(self, flights: list[Flight]) -> None:
         if not flights:
             return
         self.resends += len(flights)
         tokens = {f.token for f in flights}
         self._flights = [f for f in self._flights if f.token not in tokens]
         for flight in flights:
-            self._lanes.send_again(flight.lane, flight.spans)
+            self._lanes.send_again(flight.again, flight.spans)
 
-    def _next_read(self) -> list[Effect]:
+    def _next_read(self, now_s: float) -> list[Effect]:
+        self._company_s = None
         window = 1 if self._probing else self._window
         if self.phase is not Phase.ONLINE or self._reading or len(self._flights) >= window:
             return []
-        skip = Spans.of(r for f in self._flights for r in f.spans.ranges)
-        read = self._lanes.choose(skip, self._last(), probing=self._probing)
-        if read is None:
-            return []
-        self._reading = True
-        return [read]
+        due_s = company_due_s(self._flights, self._estimate)
+        waits = due_s is not None and now_s < due_s
+        worth = self.policy.full_rows if waits else 1
+        skip = spans_in(self._flights)
+        read = self._lanes.choose(skip, self._last(), probing=self._probing, worth=worth)
+        if read is not None:
+            self._reading = True
+            return [read]
+        if waits and self._lanes.has_new(self._last()):
+            self._company_s = due_s
+        return []
 
     _TABLE: ClassVar[Mapping[tuple[Phase, type], Callable[[Any, Any, float], list[Effect]]]] = {
         (Phase.OFFLINE, Up): _up,

@@ -44,7 +44,7 @@ def load(payload: bytes) -> Any:
                 f"the message is cut short or unpacks to more than {MAX_UNPACKED_BYTES} bytes"
             )
     try:
-        return json.loads(payload, parse_constant=_no_constant)
+        return _DECODER.decode(payload.decode(json.detect_encoding(payload), "surrogatepass"))
     except (ValueError, RecursionError) as exc:
         raise ProtocolError(f"the message is not JSON: {exc}") from exc
 
@@ -117,7 +117,7 @@ def finite(value: float) -> float | None:
 
 def dump(document: Mapping[str, Any]) -> bytes:
     """The document as JSON, in as few bytes as it takes."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def plain(value: Any, depth: int = 0) -> Any:
@@ -147,3 +147,9 @@ def shown(value: object) -> str:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# json.loads and json.dumps with options make one of these for each call, which takes longer than
+# a message of one row.
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
