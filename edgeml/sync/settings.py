@@ -48,8 +48,8 @@ class Mqtt:
         batch_bytes: most bytes in one message; less where the broker allows less.
         compress: send messages as zlib.
         inflight_batches: most messages sent and not yet confirmed.
-        resend_after_s: an unconfirmed message is sent again after this long; doubles up to five
-            minutes.
+        resend_after_s: an unconfirmed message is sent again after this long, or after as long as
+            confirmations take of late if that is longer; doubles up to five minutes.
         results_cap_bytes: most bytes of results waiting on disk; the oldest go first and leave a
             gap record.
         events_cap_bytes: most bytes of events waiting on disk.

@@ -59,6 +59,7 @@ class Delivering(RuleBasedStateMachine):
         self.next_number = 0
         self.restored = False
         self.old_card = False
+        self.strangers: set[int] = set()
         self.named = mock.patch.object(messages, "MAX_RANGES", RANGES)
         self.named.start()
 
@@ -101,6 +102,8 @@ class Delivering(RuleBasedStateMachine):
         for number, (outbox, seq) in self.durable.items():
             if outbox == old_id and seq in moved:
                 self.durable[number] = (self.outbox.id, moved[seq])
+            elif outbox == old_id:
+                self.strangers.add(number)
 
     def held(self) -> list[tuple[int, int]]:
         query = "SELECT seq, last FROM entries ORDER BY seq"
@@ -234,6 +237,9 @@ class Delivering(RuleBasedStateMachine):
         shutil.copyfile(self.backup, self.home / "store.db")
         self.restored = True
         self.start_ingest()
+        # What this card never knew of, and now the store does not either, nobody can name.
+        gone = self.strangers - {row["window"] for row in self.store.results()}
+        self.durable = {n: where for n, where in self.durable.items() if n not in gone}
 
     @rule()
     def back_up_device(self) -> None:
@@ -260,6 +266,9 @@ class Delivering(RuleBasedStateMachine):
         self.durable = {n: where for n, where in self.durable.items() if n in stored}
         self.durable.update(self.on_copy)
         self.start_device()
+        outbox, next_seq = self.outbox.id, self.outbox.next_seq
+        mine = {n for n, (own, seq) in self.durable.items() if own == outbox and seq < next_seq}
+        self.strangers = self.durable.keys() - mine - self.on_copy.keys()
 
     @invariant()
     def nothing_is_there_twice_or_changed(self) -> None:
