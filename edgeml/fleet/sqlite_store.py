@@ -16,6 +16,16 @@ from typing import Any, Final
 
 from edgeml.errors import StoreError
 from edgeml.fleet.accounting import News, progress_of, unaccounted
+from edgeml.fleet.sqlite_rows import (
+    INSERT_EVENT,
+    INSERT_GAP,
+    INSERT_RESULT,
+    INSERT_SAMPLE,
+    event_rows,
+    gap_rows,
+    result_row,
+    sample_row,
+)
 from edgeml.fleet.sqlite_schema import migrate
 from edgeml.fleet.store import (
     Committed,
@@ -25,12 +35,10 @@ from edgeml.fleet.store import (
     UnstorableError,
 )
 from edgeml.result import ModelRef
-from edgeml.sync.batches import ResultRow
 from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 
 _BUSY_TIMEOUT_S: Final = 30.0
-_INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _SELECT_ACCOUNT: Final = (
     "SELECT o.id, s.first, s.last FROM outboxes o LEFT JOIN spans s ON s.outbox_id = o.id "
     "WHERE o.device = ? AND o.outbox = ? ORDER BY s.first"
@@ -101,8 +109,8 @@ class SQLiteStore:
                 model = delivered.batch.model
                 if fresh and model is not None:
                     head = (account.outbox_id, self._model_id(model), received_s)
-                    rows += [_flat(row, head) for row in fresh]
-            self._db.executemany(_INSERT_RESULT, rows)
+                    rows += [result_row(row, head) for row in fresh]
+            self._db.executemany(INSERT_RESULT, rows)
             for (device, _), account in accounts.items():
                 self._settle(account, received_s)
                 self._seen(device, received_s)
@@ -198,30 +206,14 @@ class SQLiteStore:
         outbox_id, news = account.outbox_id, account.news
         self._replace_spans(outbox_id, account.before, news.after)
         if news.events:
-            self._db.executemany(
-                "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (outbox_id, row.seq, received_s, row.time_s, row.kind, json.dumps(row.fields))
-                    for row in news.events
-                ],
-            )
+            self._db.executemany(INSERT_EVENT, event_rows(outbox_id, received_s, news.events))
         if news.gaps:
-            self._db.executemany(
-                "INSERT INTO gap_rows VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (outbox_id, gap.first, gap.last, received_s, gap.time_s, gap.reason)
-                    for gap in news.gaps
-                ],
-            )
+            self._db.executemany(INSERT_GAP, gap_rows(outbox_id, received_s, news.gaps))
         if news.samples:
-            self._db.executemany(
-                "INSERT INTO sample_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (outbox_id, row.seq, self._model_id(model), received_s, row.start_s, row.end_s,
-                     row.label, row.score, row.reason, row.npy)
-                    for model, row in news.samples
-                ],
-            )  # fmt: skip
+            samples = [
+                ((outbox_id, self._model_id(model), received_s), row) for model, row in news.samples
+            ]
+            self._db.executemany(INSERT_SAMPLE, [sample_row(*sample) for sample in samples])
         last = news.latest
         newest = (0, None, None) if last is None else (last.seq, last.end_s, last.label)
         self._db.execute(
@@ -380,23 +372,3 @@ class _Account:
     outbox_id: int
     before: Spans
     news: News
-
-
-def _flat(row: ResultRow, head: tuple[int, int, float]) -> tuple[object, ...]:
-    outbox_id, model_id, received_s = head
-    return (
-        outbox_id,
-        row.seq,
-        model_id,
-        received_s,
-        row.start_s,
-        row.end_s,
-        row.label,
-        row.score,
-        json.dumps(row.outputs),
-        row.pre_us,
-        row.invoke_us,
-        row.post_us,
-        row.window,
-        None if row.extra is None else json.dumps(row.extra),
-    )

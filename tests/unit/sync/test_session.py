@@ -384,7 +384,6 @@ def test_a_message_that_alone_is_never_confirmed_does_not_narrow_the_window() ->
     assert isolated == [flow.Isolate(Spans(((1, 10),)))]
 
 
-<<<<<<< HEAD
 def test_samples_go_when_no_event_and_no_result_waits() -> None:
     bench = Bench(rows=0, window=1)
     bench.samples = {3, 4, 21}
@@ -412,7 +411,8 @@ def test_samples_that_come_later_are_found_and_late_ones_are_sent_again() -> Non
     bench.now_s = 11.0
     bench.tell(flow.Tick())
     assert bench.sent[2:] == [(Lane.SAMPLES_AGAIN, Spans(((2, 2),)))]
-=======
+
+
 def answered_late(bench: Bench, took_s: float, times: int) -> None:
     """One result after the other, each confirmed so late."""
     for _ in range(times):
@@ -535,4 +535,3 @@ def test_with_ack_broker_an_answer_ends_the_probing() -> None:
     assert bench.session.in_flight == 1
     bench.tell(flow.Answered(len(bench.sent), reached=True))
     assert bench.ranges()[-3:] == [(11, 20), (21, 30), (31, 40)]
->>>>>>> 35085d6 (Wait as long for a confirmation as confirmations take, let small messages wait for company, and read sockets and stores in fewer calls)
