@@ -5,6 +5,7 @@
 #   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
 #   make interop  a TUF client of another language on our repository; needs node
 #   make soak     a device at 1 kHz for SOAK_S seconds: no drop, no growth, one core mostly idle
+#   make conformance  TUF's own conformance suite against the device's trust code; fetches it
 #   make faults   the fault runs; make bench: the ratios; make models: retrain the models
 
 PYTHON ?= python3
@@ -20,7 +21,7 @@ SOAK_S ?= 600
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults soak brokers bench models mosquitto postgresql interop clean
+.PHONY: setup wheel demo test lint unit arm pythons faults soak brokers bench models mosquitto postgresql interop conformance clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -76,6 +77,11 @@ interop: setup
 	@mkdir -p build/interop && cp tests/interop/package.json tests/interop/package-lock.json build/interop
 	npm ci --prefix build/interop --ignore-scripts --no-audit --no-fund
 	$(BIN)/pytest tests/interop
+
+# Fetches the suite by git; on a machine without a way to it: EDGEML_TUF_CONFORMANCE=CLONE make conformance
+conformance: setup
+	@sh tests/packaging/need_faketime.sh
+	$(PY) tests/conformance/run.py
 
 faults: setup mosquitto
 	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults

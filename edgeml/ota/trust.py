@@ -9,7 +9,7 @@ from the device's owner, never from a cache.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +20,7 @@ from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
+from edgeml.ota.disk import Disk, SystemDisk
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.chunk import decode_file
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
@@ -34,10 +35,9 @@ from edgeml.releases.names import (
 )
 from edgeml.releases.rollout import Rule
 
-_BASE: Final = "edgeml:///"
-_METADATA_URL: Final = _BASE + "metadata/"
-_TARGETS_URL: Final = _BASE + "targets/"
-_ROLES: Final = ("timestamp", "snapshot", "targets", "rollout")
+BASE_URL: Final = "edgeml:///"
+_METADATA_URL: Final = BASE_URL + "metadata/"
+_TARGETS_URL: Final = BASE_URL + "targets/"
 _MAX_TIMESTAMP_BYTES: Final = 16 << 10
 
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -57,15 +57,27 @@ class Trust:
     Args:
         folder: for the metadata that was believed last; made if it is not there.
         root: the first root, as its owner gave it to this device.
+        fetcher: gives python-tuf its files; another one speaks to other repositories.
+        disk: what is believed is on the medium before anything is done about it.
 
     Raises:
         TrustError: that root is none.
     """
 
-    def __init__(self, folder: Path, root: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        root: bytes,
+        fetcher: Callable[[Get], FetcherInterface] | None = None,
+        disk: Disk | None = None,
+    ) -> None:
         self._folder = folder
         self._root = root
+        self._fetcher = Fetcher if fetcher is None else fetcher
+        self._disk = SystemDisk() if disk is None else disk
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("tmp*"):
+            left.unlink(missing_ok=True)  # python-tuf's, of a process that was killed
         try:
             Metadata.from_bytes(root)
         except Exception as exc:
@@ -87,12 +99,13 @@ class Trust:
             TrustError: it is not proven; the message begins with a stable word:
                 expired, rollback, unsigned, tampered, endless, missing, invalid.
         """
-        updater = self._updater(get)
+        updater = self.refresh(get, now_s, floor_s)
         with _Translated():
-            updater.refresh()
             offers = {name: offer for name in names if (offer := self._offer(updater, group, name))}
             revoked = updater.get_targetinfo(REVOKED)
-        self._check_expiry(max(now_s, floor_s), needed={"rollout"} if offers else set())
+        if offers:
+            self._check_expiry(("rollout",), max(now_s, floor_s))
+        self._sync()
         signed_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
         return Standing(offers, _revoked(revoked), signed_s)
 
@@ -103,18 +116,39 @@ class Trust:
             TrustError: it is not proven.
             UpdateError: it is signed, and still none.
         """
-        updater = self._updater(get)
-        with _Translated():
-            info = updater.get_targetinfo(release_target(release))
-            if info is None:
-                raise TrustError(f"missing: the publisher has no release {release}")
-            if info.length > MAX_INDEX_BYTES:
-                raise TrustError(f"endless: the index of {release} has {info.length} bytes")
-            path = updater.download_target(info, str(self._folder / "index"))
-        index = ReleaseIndex.parse(Path(path).read_bytes())
+        data = self.download(self._updater(get), release_target(release))
+        index = ReleaseIndex.parse(data)
         if index.release != release:
             raise TrustError(f"invalid: the index of {release} is that of {index.release}")
         return index
+
+    def refresh(self, get: Get, now_s: float, floor_s: float) -> Updater:
+        """Bring the top-level roles up to date; a client that has them.
+
+        Raises:
+            TrustError: they are not proven, or expired.
+        """
+        updater = self._updater(get)
+        with _Translated():
+            updater.refresh()
+        self._check_expiry(("timestamp", "snapshot", "targets"), max(now_s, floor_s))
+        return updater
+
+    def download(self, updater: Updater, target: str) -> bytes:
+        """A small file that is signed for.
+
+        Raises:
+            TrustError: it is not, it is too long, or what came is another.
+        """
+        with _Translated():
+            info = updater.get_targetinfo(target)
+            if info is None:
+                raise TrustError(f"missing: the publisher has no {target}")
+            if info.length > MAX_INDEX_BYTES:
+                raise TrustError(f"endless: {target} has {info.length} bytes")
+            place = str(self._folder / "index")
+            path = updater.find_cached_target(info, place) or updater.download_target(info, place)
+        return Path(path).read_bytes()
 
     def _updater(self, get: Get) -> Updater:
         config = UpdaterConfig(timestamp_max_length=_MAX_TIMESTAMP_BYTES)
@@ -124,7 +158,7 @@ class Trust:
                 _METADATA_URL,
                 str(self._folder),
                 _TARGETS_URL,
-                fetcher=_Fetcher(get),
+                fetcher=self._fetcher(get),
                 config=config,
                 bootstrap=self._root,
             )
@@ -145,12 +179,21 @@ class Trust:
             raise TrustError(f"invalid: the release {rule.release} says neither digest nor length")
         return Offer(rule, digest, size)
 
-    def _check_expiry(self, now_s: float, needed: set[str]) -> None:
+    def _sync(self) -> None:
+        """Put what is believed on the medium.
+
+        python-tuf renames files whose bytes may still be in memory alone: after a power cut
+        the versions that were seen would be forgotten, and older ones could come back.
+        """
+        for path in (*self._folder.glob("*.json"), *self._folder.glob("root_history/*.json")):
+            self._disk.sync(path)
+        for folder in (self._folder / "root_history", self._folder):
+            self._disk.sync_folder(folder)
+
+    def _check_expiry(self, roles: Sequence[str], now_s: float) -> None:
         """What python-tuf judged by a clock that may be behind, judged by the floor, too."""
-        for role in _ROLES:
+        for role in roles:
             path = self._folder / f"{role}.json"
-            if role == "rollout" and role not in needed:
-                continue
             expires = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
             expires_s = expires.replace(tzinfo=timezone.utc).timestamp()
             if expires_s <= now_s:
@@ -158,7 +201,7 @@ class Trust:
                 raise TrustError(f"expired: the {role} metadata was good until {when}")
 
 
-class _Fetcher(FetcherInterface):
+class Fetcher(FetcherInterface):
     """Answers python-tuf's questions from the published files."""
 
     def __init__(self, get: Get) -> None:
@@ -166,6 +209,7 @@ class _Fetcher(FetcherInterface):
         self._bundle: Mapping[str, bytes] | None = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
+        """The bytes that are published under one of python-tuf's addresses."""
         if url.startswith(_METADATA_URL):
             data = self._metadata(url.removeprefix(_METADATA_URL))
         else:
