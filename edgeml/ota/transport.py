@@ -7,6 +7,8 @@ time, says nothing then, and whoever asks goes on to the next transport.
 
 import contextlib
 import http.client
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,8 @@ from edgeml.errors import ConfigError
 MAX_FILE_BYTES: Final = 20 << 20
 _TRIES: Final = 3
 _READ_BYTES: Final = 64 << 10
+_LEAST_BYTES_PER_S: Final = 512
+"""A server that is slower, once its time to answer is over, only keeps the device waiting."""
 
 
 class Transport(Protocol):
@@ -135,14 +139,25 @@ class Http:
     ) -> bool:
         """Read on from where `got` ends; whether the file is whole."""
         headers = {"Range": f"bytes={len(got)}-"} if got else {}
-        connection.request("GET", f"{self._path}/{name}", headers=headers)
-        response = connection.getresponse()
+        if connection.sock is None:
+            connection.connect()
+        # A response that ends with its connection takes the socket away from it.
+        line: socket.socket = connection.sock
+        with _ended_after(self._timeout_s, line):
+            connection.request("GET", f"{self._path}/{name}", headers=headers)
+            response = connection.getresponse()
         if response.status == http.client.OK:
             got.clear()  # a server that knows no ranges begins anew
         elif response.status != http.client.PARTIAL_CONTENT:
-            response.read(_READ_BYTES)
+            with _ended_after(self._timeout_s, line):
+                response.read(_READ_BYTES)
             return False
-        while part := response.read(_READ_BYTES):
+        block_s = self._timeout_s + _READ_BYTES / _LEAST_BYTES_PER_S
+        while True:
+            with _ended_after(block_s, line):
+                part = response.read(_READ_BYTES)
+            if not part:
+                break
             got += part
             if len(got) > limit_bytes:
                 connection.close()
@@ -150,5 +165,30 @@ class Http:
             if self._rate is not None:
                 self._sleep(len(part) / self._rate)
         if response.length:
-            raise http.client.IncompleteRead(bytes(part), response.length)
+            raise http.client.IncompleteRead(b"", response.length)
         return True
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float, line: socket.socket) -> Iterator[None]:
+    """End a connection on which this takes longer, however steadily single bytes trickle in.
+
+    Raises:
+        TimeoutError: it did; what was read until then only looks like an end.
+    """
+    over = threading.Event()
+
+    def end() -> None:
+        over.set()
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise TimeoutError(f"took longer than {seconds:g} s")

@@ -19,7 +19,7 @@ from tuf.api.metadata import Metadata, TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
-from edgeml.errors import EdgeMLError, TrustError, UpdateError
+from edgeml.errors import TrustError, UpdateError
 from edgeml.ota.disk import Disk, SystemDisk
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.chunk import decode_file
@@ -113,11 +113,11 @@ class Trust:
         """The index of a release, as the targets role signed it.
 
         Raises:
-            TrustError: it is not proven.
-            UpdateError: it is signed, and still none.
+            TrustError: it is not proven, or it is signed, and still none.
         """
         data = self.download(self._updater(get), release_target(release))
-        index = ReleaseIndex.parse(data)
+        with _Translated():
+            index = ReleaseIndex.parse(data)
         if index.release != release:
             raise TrustError(f"invalid: the index of {release} is that of {index.release}")
         return index
@@ -244,8 +244,13 @@ class _Translated:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, EdgeMLError) or not isinstance(error, Exception):
+        if isinstance(error, TrustError) or not isinstance(error, Exception):
             return
+        # What our own formats refuse, of what was signed or on the way to python-tuf.
+        own = error if isinstance(error, UpdateError) else error.__cause__
+        if isinstance(own, UpdateError):
+            word = "" if str(own).startswith("tampered: ") else "invalid: "
+            raise TrustError(f"{word}{own}") from error
         for known, word in _REASONS:
             if isinstance(error, known):
                 raise TrustError(f"{word}: {_said(error)}") from error

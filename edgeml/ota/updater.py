@@ -28,6 +28,8 @@ from edgeml.releases.rollout import Decision, Ignore, Install, Wait, decide, wit
 RETRY_S: Final = 30.0
 """After a refusal, before it is tried again."""
 
+_OLDER: Final = "older: "
+
 log: Final = logging.getLogger("edgeml.updates")
 
 
@@ -201,7 +203,8 @@ class Updater:
         standing = self._trust.check(
             self._get, self._settings.group, (self._name,), self._clock.now_s(), journal.floor_s
         )
-        self._last_refusal = ""
+        if not self._last_refusal.startswith(_OLDER):
+            self._last_refusal = ""
         self._standing = standing
         self._store.change(floor_s=max(journal.floor_s, standing.signed_s))
 
@@ -222,7 +225,10 @@ class Updater:
         offer = self._offer()
         if offer is None or self._store.journal.pinned:
             return
-        if isinstance(self._decide(offer), Ignore) or offer.rule.release in self._store.journal.bad:
+        decision = self._decide(offer)
+        if isinstance(decision, Ignore) and decision.reason.startswith(_OLDER):
+            self._refuse(decision.reason)  # no publisher's tool makes such a rule
+        if isinstance(decision, Ignore) or offer.rule.release in self._store.journal.bad:
             return
         held = Held(offer.rule.release, offer.bundle_digest)
         self._tell(

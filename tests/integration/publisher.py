@@ -1,12 +1,13 @@
 """A publisher's real repository, which publishes into a folder."""
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeml.bundle import Bundle, pack
 from edgeml.clock import ManualClock
 from edgeml.fleet.repo.publish import Outgoing, Record, to_folder
-from edgeml.fleet.repo.repository import Repository
+from edgeml.fleet.repo.repository import Repository, RoleKeys
 from edgeml.fleet.repo.seed import Seeder
 from edgeml.ota.standing import Get
 from edgeml.ota.transport import Folder
@@ -25,10 +26,10 @@ def getter(folder: Path) -> Get:
 class Publisher:
     """A repository, and the folder that it publishes into."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, keys: Mapping[str, RoleKeys] | None = None) -> None:
         self.clock = ManualClock(time.time())
         self.repository = Repository(place / "repo", clock=self.clock)
-        self.repository.create()
+        self.repository.create(keys)
         self.out = place / "out"
         self._place = place
 

@@ -1,0 +1,404 @@
+"""Every attack in the lists of TUF and of Uptane, against a device that infers and delivers.
+
+Whoever has the broker, the web server or some of the keys gets nothing onto the
+device: each attack is refused with a reason that names it, which goes home as
+an event, while the device answers every window and its outbox empties.
+"""
+
+import contextlib
+import itertools
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgeml import Device, Mqtt, Updates
+from edgeml.bundle import Bundle, pack
+from edgeml.clock import SystemClock
+from edgeml.errors import TrustError
+from edgeml.fleet.localbroker import LocalBroker
+from edgeml.fleet.repo.ledger import Ledger
+from edgeml.ota.mqtt import Broker
+from edgeml.ota.transport import Http, Transport
+from edgeml.ota.trust import Trust
+from edgeml.ota.updater import Change
+from edgeml.releases.names import METADATA, TIMESTAMP
+from edgeml.sensors.sample import Window
+from edgeml.sync import topics
+from edgeml.sync.batches import parse_events
+from edgeml.sync.connection import Connection
+from edgeml.sync.line import Message, Published, Received, Up
+from edgeml.sync.link import Link
+from edgeml.sync.shelf import Shelf
+
+from . import hostile
+from .hostile import Publication, Spoils
+from .publisher import ACTIVITY, DAY_S, Publisher
+
+DEADLINE_S = 60.0
+PATIENCE_S = 0.3
+AFTERWARDS = 50
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What a device is shown after it has seen something, and what it says of it.
+
+    Attributes:
+        name: of the attack, as the lists have it.
+        shown: what is published now.
+        reason: how the refusal begins.
+        seen: what the device saw before: quiet, offer or later.
+        days: since it was signed, by the device's clock.
+        factory: the version of the model that the device was made with.
+    """
+
+    name: str
+    shown: Callable[[Spoils], Publication]
+    reason: str
+    seen: str = "quiet"
+    days: float = 0.0
+    factory: int = 1
+
+
+def _without_chunks(spoils: Spoils) -> Publication:
+    gone = set(hostile.chunks(spoils.offer))
+    return {name: data for name, data in spoils.offer.items() if name not in gone}
+
+
+def _bomb(spoils: Spoils) -> Publication:
+    return spoils.offer | {METADATA: b"\1" + zlib.compress(bytes(64 << 20), 9)}
+
+
+def _endless_chunks(spoils: Spoils) -> Publication:
+    huge = b"\0" + bytes(1 << 20)
+    return spoils.offer | dict.fromkeys(hostile.chunks(spoils.offer), huge)
+
+
+ATTACKS = [
+    Attack("arbitrary install", lambda s: hostile.signed_by_a_stranger(s.offer), "unsigned: "),
+    Attack("rollback", lambda s: s.quiet, "rollback: ", seen="later"),
+    Attack("freeze", lambda s: s.offer, "expired: the timestamp", seen="offer", days=2),
+    Attack("fast-forward", lambda s: hostile.fast_forward(s.offer), "unsigned: "),
+    Attack("mix and match", hostile.mixed, "tampered: ", seen="offer"),
+    Attack("endless timestamp", lambda s: s.offer | {TIMESTAMP: b" " * (1 << 20)}, "endless: "),
+    Attack("endless metadata, packed", _bomb, "tampered: "),
+    Attack("endless chunks", _endless_chunks, "missing: "),
+    Attack("slow retrieval: nothing comes", _without_chunks, "missing: "),
+    Attack("one root key stolen of two", hostile.one_root_key, "unsigned: "),
+    Attack(
+        "online keys stolen: a release of their own",
+        lambda s: s.forge(hostile.rule_for("activity-9")),
+        "unsigned: activity-9 is rolled out",
+    ),
+    Attack(
+        "online keys stolen: an older release",
+        lambda s: s.forge(hostile.rule_for("activity-2")),
+        "older: ",
+        factory=3,
+    ),
+    Attack(
+        "wrong device: another model's rule",
+        lambda s: s.forge(hostile.rule_for("gait-1")),
+        "invalid: the rule of default/activity is for default/gait",
+    ),
+    Attack(
+        "wrong device: another group's rule",
+        lambda s: s.forge(hostile.rule_for("activity-2", group="night")),
+        "invalid: the rule of default/activity is for night/activity",
+    ),
+    Attack("replayed rollout file", hostile.rolled_back_rule, "tampered: "),
+    Attack("tampered chunk", lambda s: hostile.tampered(s.offer), "mqtt: tampered: "),
+    Attack("chunk swapped", lambda s: hostile.swapped(s.offer), "mqtt: tampered: "),
+    Attack("a path in a file's name", lambda s: hostile.named(s.offer, "../../x"), "invalid: "),
+    Attack(
+        "a path in a release's name",
+        lambda s: s.forge(hostile.rule_for("../../etc/cron.d/x-2")),
+        "invalid: ",
+    ),
+]
+OVER_HTTP = [one for one in ATTACKS if one.name in ("rollback", "freeze", "tampered chunk")]
+
+
+class Late(SystemClock):
+    """The machine's clock, so many days on."""
+
+    def __init__(self, days: float) -> None:
+        super().__init__()
+        self._more_s = days * DAY_S
+
+    def now_s(self) -> float:
+        return super().now_s() + self._more_s
+
+
+class Story:
+    """What a device says of its updates, and whether it refused."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+
+    def __call__(self, change: Change) -> None:
+        self.changes.append(change)
+
+    @property
+    def refusals(self) -> list[str]:
+        return [change.reason for change in self.changes if change.event == "refused"]
+
+
+@pytest.fixture(scope="module")
+def spoils(tmp_path_factory: pytest.TempPathFactory) -> Spoils:
+    return Spoils(tmp_path_factory.mktemp("spoils"))
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[LocalBroker]:
+    with LocalBroker() as running:
+        yield running
+
+
+FLEETS = (f"fleet{i}" for i in itertools.count())
+
+
+def _step(link: Link) -> list[Any]:
+    return list(link.step(0.1))
+
+
+def retain(link: Link, fleet: str, files: Mapping[str, bytes]) -> None:
+    """Leave files at the broker, and let what devices say come."""
+    give_up_s = time.monotonic() + DEADLINE_S
+    while not any(isinstance(event, Up) for event in _step(link)):
+        assert time.monotonic() < give_up_s
+    waiting = {
+        link.publish(Message(topics.published(fleet, name), data, retain=True))
+        for name, data in files.items()
+    }
+    while waiting:
+        assert time.monotonic() < give_up_s
+        waiting -= {event.token for event in _step(link) if isinstance(event, Published)}
+
+
+def _show(trust: Path, spoils: Spoils, seen: str) -> None:
+    """Let a device have seen a publication, as if on another day."""
+    files: Publication = getattr(spoils, seen)
+    Trust(trust, spoils.root).check(files.get, "default", ("activity",), time.time(), 0.0)
+
+
+def _windows(story: Story, given: list[int]) -> Iterator[Window]:
+    """Noise until the device has refused, and some more."""
+    rng = np.random.default_rng(3)
+    data = rng.normal(0, 5, (100, 6)).astype(np.float32)
+    more, give_up_s = AFTERWARDS, time.monotonic() + DEADLINE_S
+    while more:
+        assert time.monotonic() < give_up_s, f"nothing was refused: {story.changes}"
+        given.append(len(given))
+        yield Window(float(len(given)), float(len(given)) + 1, data)
+        if story.refusals:
+            more -= 1
+        else:
+            time.sleep(0.002)  # a sensor's pace
+
+
+def _factory(version: int, folder: Path) -> Path:
+    given = Bundle.read(ACTIVITY)
+    path = folder / "factory.tflite"
+    manifest = given.manifest.replace(version=version)
+    path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
+    return path
+
+
+def _withstands(
+    attack: Attack, spoils: Spoils, broker: LocalBroker, tmp_path: Path, http: str | None = None
+) -> list[str]:
+    """Let a device meet an attack; what it refused, after all else was checked."""
+    (tmp_path / "root.json").write_bytes(spoils.root)
+    _show(tmp_path / "updates" / "trust", spoils, attack.seen)
+    story, given, versions = Story(), list[int](), list[int]()
+    fleet, factory = next(FLEETS), _factory(attack.factory, tmp_path)
+    listener = Link(
+        Connection(broker.url),
+        f"listener-{fleet}",
+        lambda _: (topics.every_device(fleet, topics.EVENTS),),
+    )
+    listener.open()
+    retain(listener, fleet, {} if http else attack.shown(spoils))
+    updates = Updates(tmp_path / "root.json", http=http, state=tmp_path / "updates")
+    sync = Mqtt(broker.url, fleet, outbox=tmp_path / "outbox.db", ack="broker")
+    with Device(
+        "pump-7", model=factory, sync=sync, updates=updates, clock=Late(attack.days)
+    ) as device:
+        before = device.model.ref
+        device.on_update(story)
+        for result in device.run(_windows(story, given)):
+            versions.append(result.model.version)
+        assert device.model.ref == before
+        assert versions == [before.version] * len(given)
+        assert device.wait_delivered(DEADLINE_S)
+        delivery = device.health().delivery
+        assert delivery is not None
+        assert delivery.missing_rows == 0
+        assert delivery.last_error is None
+        assert delivery.put >= len(given)
+    assert _heard(listener, story.refusals[0])
+    listener.close()
+    assert not [path for path in tmp_path.parent.rglob("*") if "pwned" in path.name]
+    return story.refusals
+
+
+def _heard(listener: Link, reason: str) -> bool:
+    """Whether the refusal came home as an event."""
+    give_up_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < give_up_s:
+        for event in _step(listener):
+            if isinstance(event, Received):
+                rows = parse_events(event.payload).events
+                if any(row.fields.get("reason") == reason for row in rows):
+                    return True
+    return False
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits that are there for slow networks, cut short."""
+
+    def transports(settings: Updates, clock: SystemClock, shelf: Shelf | None) -> list[Transport]:
+        if settings.http is not None:
+            return [Http(settings.http, timeout_s=PATIENCE_S)]
+        assert shelf is not None
+        return [Broker(shelf, clock, silence_s=PATIENCE_S)]
+
+    monkeypatch.setattr("edgeml.updating._transports", transports)
+    monkeypatch.setattr("edgeml.updating._TURN_S", 0.02)
+    monkeypatch.setattr("edgeml.ota.transport._LEAST_BYTES_PER_S", 1 << 20)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_a_hostile_broker_changes_nothing_and_is_named(
+    attack: Attack, spoils: Spoils, broker: LocalBroker, tmp_path: Path
+) -> None:
+    refusals = _withstands(attack, spoils, broker, tmp_path)
+    assert attack.reason in refusals[0]
+
+
+class Trickle:
+    """An answer that never ends: so many bytes at a time, so long apart."""
+
+    def __init__(self, first: bytes, then: bytes, every_s: float) -> None:
+        self.first, self.then, self.every_s = first, then, every_s
+
+
+def _web(files: Mapping[str, bytes], trickle: Mapping[str, Trickle]) -> ThreadingHTTPServer:
+    over = threading.Event()
+
+    class Hostile(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            name = self.path.lstrip("/")
+            for start, endless in trickle.items():
+                if name.startswith(start):
+                    self._trickle(endless)
+                    return
+            data = files.get(name)
+            self.send_response(404 if data is None else 200)
+            self.send_header("Content-Length", str(len(data or b"")))
+            self.end_headers()
+            self.wfile.write(data or b"")
+
+        def _trickle(self, endless: Trickle) -> None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.wfile.write(endless.first)
+                while not over.wait(endless.every_s):
+                    self.wfile.write(endless.then)
+
+        def log_message(self, *_: Any, **__: Any) -> None:
+            return None
+
+    class Server(ThreadingHTTPServer):
+        def server_close(self) -> None:
+            over.set()
+            super().server_close()
+
+    return Server(("127.0.0.1", 0), Hostile)
+
+
+@pytest.fixture
+def web() -> Iterator[Callable[..., str]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(files: Mapping[str, bytes], trickle: Mapping[str, Trickle]) -> str:
+            server = stack.enter_context(_web(files, trickle))
+            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+            stack.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}"
+
+        yield start
+
+
+SLOWLY: Mapping[str, tuple[str, Trickle]] = {
+    "its status line comes a byte at a time": ("tuf/", Trickle(b"H", b"T", 0.1)),
+    "its headers do not end": ("tuf/", Trickle(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n", 0.1)),
+    "a chunk comes a byte at a time": ("c/", Trickle(b"HTTP/1.1 200 OK\r\n\r\n", b"x", 0.1)),
+    "the timestamp never ends": (
+        "tuf/timestamp", Trickle(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 65536, 0.0001),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("how", SLOWLY, ids=str)
+def test_a_web_server_that_keeps_a_device_waiting_is_given_up(
+    how: str, spoils: Spoils, broker: LocalBroker, web: Callable[..., str], tmp_path: Path
+) -> None:
+    start, trickle = SLOWLY[how]
+    attack = Attack(how, lambda s: s.offer, "missing: ")
+    url = web(spoils.offer, {start: trickle})
+    assert "missing: " in _withstands(attack, spoils, broker, tmp_path, url)[0]
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("attack", OVER_HTTP, ids=lambda attack: attack.name)
+def test_a_hostile_web_server_changes_nothing_and_is_named(
+    attack: Attack,
+    spoils: Spoils,
+    broker: LocalBroker,
+    web: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    url = web(attack.shown(spoils), {})
+    reason = attack.reason.replace("mqtt: ", "http: ")
+    assert reason in _withstands(attack, spoils, broker, tmp_path, url)[0]
+
+
+def test_after_versions_were_raised_with_stolen_keys_new_keys_let_devices_go_on(
+    tmp_path: Path,
+) -> None:
+    """TUF's recovery from a fast-forward: the owner rotates the keys, and the old words go."""
+
+    def to_the_skies(ledger: Ledger) -> list[str]:
+        ledger.timestamp.signed.version = ledger.snapshot.signed.version = 1 << 30
+        return ["snapshot", "timestamp"]
+
+    (tmp_path / "owner").mkdir()
+    owner = Publisher(tmp_path / "owner")
+    owner.release(2)
+    owner.repository.rollout("activity-2", 10_000)
+    trust = Trust(tmp_path / "trust", owner.root)
+    forged = hostile.forged(owner.repository.folder, tmp_path / "stolen", to_the_skies)
+    now_s = time.time()
+    assert trust.check(forged.get, "default", ("activity",), now_s, 0.0).offers
+    truth = hostile.published(owner.repository.folder)
+    with pytest.raises(TrustError, match=r"^rollback: "):
+        trust.check(truth.get, "default", ("activity",), now_s, 0.0)
+    for role in ("timestamp", "snapshot"):
+        owner.repository.rotate(role)
+    truth = hostile.published(owner.repository.folder)
+    assert trust.check(truth.get, "default", ("activity",), now_s, 0.0).offers
