@@ -21,6 +21,7 @@ def add_broker_options(parser: argparse.ArgumentParser, *, required: bool = True
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust")
     parser.add_argument("--cert-file", type=Path, metavar="FILE", help="this client's certificate")
     parser.add_argument("--key-file", type=Path, metavar="FILE", help="its key")
+    parser.add_argument("--alpn", metavar="NAME", help="for a port that serves several protocols")
     parser.add_argument(
         "--reconnect-max-s",
         type=float,
@@ -44,6 +45,7 @@ def broker_connection(args: argparse.Namespace) -> Connection:
         ca_file=args.ca_file,
         cert_file=args.cert_file,
         key_file=args.key_file,
+        alpn=args.alpn,
         reconnect_min_s=min(0.5, args.reconnect_max_s),
         reconnect_max_s=args.reconnect_max_s,
     )

@@ -34,6 +34,9 @@ class Connection:
         ca_file: certificates to trust instead of the system's.
         cert_file: this client's certificate, in PEM.
         key_file: its key, in PEM; others must not be able to read it.
+        alpn: what the TLS handshake asks for, where one port serves several protocols; by
+            default `mqtt` on port 443 of `mqtts://`. AWS wants `x-amzn-mqtt-ca` there of a device
+            with a certificate.
         protocol: `"5"`, `"3.1.1"`, or `"auto"`: 5, and 3.1.1 where the broker does not know it.
         keepalive_s: a silent line is taken for dead after this long.
         connect_timeout_s: gives up reaching the broker after this long.
@@ -52,6 +55,7 @@ class Connection:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    alpn: str | None = None
     protocol: Protocol = "auto"
     keepalive_s: int = 60
     connect_timeout_s: float = 10.0
@@ -66,10 +70,13 @@ class Connection:
             raise ConfigError("a password needs a username")
         if (self.cert_file is None) != (self.key_file is None):
             raise ConfigError("cert_file and key_file come together; one of them is missing")
-        if not self.encrypted and (self.ca_file or self.cert_file):
+        if not self.encrypted and (self.ca_file or self.cert_file or self.alpn):
             raise ConfigError(
-                f"{self.url} is not encrypted, so certificates do nothing; use mqtts:// or wss://"
+                f"{self.url} is not encrypted, so ca_file, cert_file and alpn do nothing; "
+                "use mqtts:// or wss://"
             )
+        if self.alpn is not None and not 0 < len(self.alpn.encode()) < 256:
+            raise ConfigError(f"alpn is {self.alpn!r}; it should be a name of 1 to 255 bytes")
         if self.protocol not in ("auto", "5", "3.1.1"):
             raise ConfigError(f"protocol {self.protocol!r} is not 'auto', '5' or '3.1.1'")
         if not 5 <= self.keepalive_s <= 65535:
@@ -155,8 +162,10 @@ class Connection:
                 raise ConfigError(
                     f"cert_file {self.cert_file} and key_file {self.key_file} do not load: {exc}"
                 ) from exc
-        if self.scheme == "mqtts" and self.port == _ALPN_PORT:
-            context.set_alpn_protocols(["mqtt"])
+        default = "mqtt" if self.scheme == "mqtts" and self.port == _ALPN_PORT else None
+        alpn = default if self.alpn is None else self.alpn
+        if alpn is not None:
+            context.set_alpn_protocols([alpn])
         return context
 
 

@@ -36,6 +36,9 @@ class Mqtt:
         ca_file: certificates to trust instead of the system's.
         cert_file: this device's certificate, in PEM.
         key_file: its key, in PEM; others must not be able to read it.
+        alpn: what the TLS handshake asks for, where one port serves several protocols; by
+            default `mqtt` on port 443 of `mqtts://`. AWS wants `x-amzn-mqtt-ca` there of a device
+            with a certificate.
         protocol: `"5"`, `"3.1.1"`, or `"auto"`: 5, and 3.1.1 where the broker does not know it.
         keepalive_s: a silent line is taken for dead after this long.
         connect_timeout_s: gives up reaching the broker after this long.
@@ -79,6 +82,7 @@ class Mqtt:
     ca_file: Path | str | None = None
     cert_file: Path | str | None = None
     key_file: Path | str | None = None
+    alpn: str | None = None
     protocol: Protocol = "auto"
     keepalive_s: int = 60
     connect_timeout_s: float = 10.0
@@ -153,6 +157,7 @@ class Mqtt:
             ca_file=_path(self.ca_file),
             cert_file=_path(self.cert_file),
             key_file=_path(self.key_file),
+            alpn=self.alpn,
             protocol=self.protocol,
             keepalive_s=self.keepalive_s,
             connect_timeout_s=self.connect_timeout_s,

@@ -131,7 +131,7 @@ def test_what_mqtt_is_told_of_a_connection_reaches_it(tmp_path: Path) -> None:
     told: dict[str, Any] = {
         "url": "mqtts://h:1", "username": "u", "password_env": "X", "ca_file": tmp_path / "ca",
         "cert_file": tmp_path / "cert", "key_file": tmp_path / "key", "protocol": "5",
-        "keepalive_s": 7, "connect_timeout_s": 8.0, "reconnect_min_s": 9.0,
+        "alpn": "x", "keepalive_s": 7, "connect_timeout_s": 8.0, "reconnect_min_s": 9.0,
         "reconnect_max_s": 10.0,
     }  # fmt: skip
     assert Mqtt(**told).connection == Connection(**told)
