@@ -28,6 +28,7 @@ from edgeml.sync.delivery import Delivery
 from edgeml.sync.line import Message, Published, Received
 from edgeml.sync.link import Link
 from edgeml.sync.settings import Mqtt
+from tests.pki import make_pki
 
 MOSQUITTO = find_mosquitto()
 pytestmark = [
@@ -41,32 +42,11 @@ USERS = ("pump-7", "pump-8", "ingest", "publisher")
 DEADLINE_S = 300.0
 
 
-def openssl(*arguments: str, cwd: Path) -> None:
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A CA, a broker's certificate for localhost, a device's, and passwords."""
     home = tmp_path_factory.mktemp("pki")
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *new_key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2",
-            "-subj", "/CN=test CA", cwd=home)  # fmt: skip
-    (home / "san").write_text("subjectAltName=DNS:localhost\n")
-    for name, more in (("localhost", ("-extfile", "san")), ("pump-7", ())):
-        openssl(
-            "req",
-            *new_key,
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            f"/CN={name}",
-            cwd=home,
-        )
-        signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", *more)
-        openssl("x509", "-req", "-in", f"{name}.csr", "-out", f"{name}.pem", *signed, cwd=home)
+    make_pki(home, "pump-7")
     for user in USERS:
         secret = home / f"{user}.password"
         secret.write_text(f"{user}-secret\n")
