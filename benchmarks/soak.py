@@ -41,18 +41,24 @@ WARM_UP: Final = 0.2
 
 
 def clock_sensor(folder: Path, rate_hz: float, seconds: float) -> None:
-    """The chip and the kernel: records at their times, as many at once as the watermark says."""
-    tree = folder / "devices" / "iio:device0"
-    while (tree / "buffer" / "enable").read_text().strip() != "1":
+    """The chip and the kernel: records at their times, as many at once as the watermark says.
+
+    It begins when the buffer is enabled, and ends when it no longer is.
+    """
+    buffer = folder / "devices" / "iio:device0" / "buffer"
+    print("ready", flush=True)
+    while (buffer / "enable").read_text().strip() != "1":
         time.sleep(0.01)
-    together = int((tree / "buffer" / "watermark").read_text())
-    length = int((tree / "buffer" / "length").read_text())
+    together = int((buffer / "watermark").read_text())
+    length = int((buffer / "length").read_text())
     node = os.open(folder / "dev" / "iio:device0", os.O_WRONLY | os.O_NONBLOCK)
     fcntl.fcntl(node, fcntl.F_SETPIPE_SZ, length * RECORD.size)
     begin_s, unix_ns = time.monotonic(), time.time_ns()
     sent = lost = 0
     while sent < rate_hz * seconds:
         time.sleep(max(begin_s + (sent + together) / rate_hz - time.monotonic(), 0.0))
+        if (buffer / "enable").read_text().strip() == "0":
+            break
         records = bytearray()
         for i in range(sent, sent + together):
             turn = 2 * math.pi * i / rate_hz
@@ -89,6 +95,8 @@ def soak(seconds: float, rate_hz: float) -> dict[str, Any]:
         numbers = ["--seconds", str(seconds), "--rate-hz", str(rate_hz)]
         with subprocess.Popen([*command, *numbers], stdout=subprocess.PIPE) as kernel:
             try:
+                assert kernel.stdout is not None
+                kernel.stdout.readline()  # it has been imported, and waits for the device
                 figures = _device(driver, seconds, rate_hz)
                 told, _ = kernel.communicate(timeout=60)
             finally:

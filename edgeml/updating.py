@@ -17,6 +17,7 @@ from edgeml.lane import Cascade, Lane, ModelLike
 from edgeml.ota.mqtt import Broker, Shelf
 from edgeml.ota.settings import Updates
 from edgeml.ota.transport import Folder, Http, Transport
+from edgeml.ota.trustprocess import TrustProcess
 from edgeml.ota.updater import Updater
 from edgeml.result import Result
 from edgeml.runtime.model import Model
@@ -89,9 +90,7 @@ class Updating:
 
     def start(self, lanes: Sequence[Lane]) -> None:
         """Begin to look for updates of the models in these lanes."""
-        from edgeml.ota.trust import Trust
-
-        trust = Trust(self._folder / "trust", self._root)
+        trust = TrustProcess(self._folder / "trust", self._root)
         for lane in lanes:
             for model in lane.models:
                 site = self._sites.get(model.ref.name)

@@ -5,12 +5,12 @@ one JSON object to the file descriptor it was given: a report, or an error with
 its class. Started by `probe`, never imported by it.
 """
 
-import contextlib
 import json
 import os
 import sys
 
 from edgeml.errors import BackendError, EdgeMLError
+from edgeml.runtime.limits import limit_process
 
 
 def main(argv: list[str]) -> int:
@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     The tasks are imported after the limits are set, and what they import with them.
     """
     task, descriptor, order = argv[0], int(argv[1]), json.loads(argv[2])
-    _limit(int(order["cpu_s"]), int(order["memory_mb"]))
+    limit_process(int(order["cpu_s"]), int(order["memory_mb"]), file_bytes=1 << 20)
     try:
         from edgeml.runtime.probetasks import TASKS
 
@@ -32,29 +32,6 @@ def main(argv: list[str]) -> int:
     with os.fdopen(descriptor, "w") as pipe:
         json.dump(report, pipe, allow_nan=False)
     return 0
-
-
-def _limit(cpu_s: int, memory_mb: int) -> None:
-    """Bound what this process may take, where the system can.
-
-    RLIMIT_DATA counts what a process may write to; RLIMIT_AS would count the
-    interpreter's own libraries too.
-    """
-    try:
-        import resource
-    except ImportError:
-        return
-    limits = {
-        resource.RLIMIT_DATA: memory_mb << 20,
-        resource.RLIMIT_CPU: cpu_s,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_FSIZE: 1 << 20,
-    }
-    for which, value in limits.items():
-        _, hard = resource.getrlimit(which)
-        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(which, (ceiling, ceiling))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,23 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from edgeml.errors import TrustError
+from edgeml.errors import LinkError, TrustError, UpdateError
 from edgeml.ota.standing import Standing
 from edgeml.ota.trust import Trust
+from edgeml.ota.trustprocess import TrustProcess
+from edgeml.ota.updater import Trusting
 from edgeml.releases.chunk import decode
 from edgeml.releases.metadata import encode_metadata, parse_metadata
 from edgeml.releases.names import file_name
 
 from .publisher import DAY_S, Publisher, getter
+
+Kind = Callable[[Path, bytes], Trusting]
 
 
 @pytest.fixture
@@ -26,18 +31,24 @@ def publisher(tmp_path: Path) -> Publisher:
     return made
 
 
+@pytest.fixture(params=[Trust, TrustProcess], ids=["here", "in a process"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    found: Kind = request.param
+    return found
+
+
 @pytest.fixture
-def trust(tmp_path: Path, publisher: Publisher) -> Trust:
-    return Trust(tmp_path / "trust", publisher.root)
+def trust(tmp_path: Path, publisher: Publisher, kind: Kind) -> Trusting:
+    return kind(tmp_path / "trust", publisher.root)
 
 
-def check(trust: Trust, publisher: Publisher, floor_s: float = 0.0) -> Standing:
+def check(trust: Trusting, publisher: Publisher, floor_s: float = 0.0) -> Standing:
     return trust.check(
         getter(publisher.out), "default", ("activity",), publisher.clock.now_s(), floor_s
     )
 
 
-def test_a_release_that_is_rolled_out_is_offered(trust: Trust, publisher: Publisher) -> None:
+def test_a_release_that_is_rolled_out_is_offered(trust: Trusting, publisher: Publisher) -> None:
     standing = check(trust, publisher)
     offer = standing.offers["activity"]
     assert offer.rule.release == "activity-2"
@@ -46,7 +57,7 @@ def test_a_release_that_is_rolled_out_is_offered(trust: Trust, publisher: Publis
 
 
 def test_the_chunks_of_the_signed_index_make_the_bundle(
-    trust: Trust, publisher: Publisher, tmp_path: Path
+    trust: Trusting, publisher: Publisher, tmp_path: Path
 ) -> None:
     offer = check(trust, publisher).offers["activity"]
     get = getter(publisher.out)
@@ -61,7 +72,7 @@ def test_the_chunks_of_the_signed_index_make_the_bundle(
 
 
 def test_what_was_learned_survives_and_a_new_root_is_followed(
-    trust: Trust, publisher: Publisher, tmp_path: Path
+    trust: Trusting, publisher: Publisher, tmp_path: Path, kind: Kind
 ) -> None:
     first = publisher.root
     check(trust, publisher)
@@ -70,18 +81,18 @@ def test_what_was_learned_survives_and_a_new_root_is_followed(
     publisher.release(3)
     publisher.repository.rollout("activity-3", 10_000)
     publisher.publish()
-    again = Trust(tmp_path / "trust", first)
+    again = kind(tmp_path / "trust", first)
     assert check(again, publisher).offers["activity"].rule.release == "activity-3"
 
 
-def test_a_group_without_a_rule_is_offered_nothing(trust: Trust, publisher: Publisher) -> None:
+def test_a_group_without_a_rule_is_offered_nothing(trust: Trusting, publisher: Publisher) -> None:
     standing = trust.check(
         getter(publisher.out), "night-shift", ("activity",), publisher.clock.now_s(), 0.0
     )
     assert standing.offers == {}
 
 
-def test_a_revoked_release_is_named(trust: Trust, publisher: Publisher) -> None:
+def test_a_revoked_release_is_named(trust: Trusting, publisher: Publisher) -> None:
     publisher.repository.revoke("activity-2")
     publisher.publish()
     standing = check(trust, publisher)
@@ -89,9 +100,34 @@ def test_a_revoked_release_is_named(trust: Trust, publisher: Publisher) -> None:
     assert standing.offers == {}
 
 
-def test_a_root_that_is_none_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "root", [b"", b"{}", b"[]", b'{"signed": 1}', b'{"signed": {"_type": "x"}}']
+)
+def test_a_root_that_is_none_is_refused(tmp_path: Path, root: bytes, kind: Kind) -> None:
     with pytest.raises(TrustError, match="the root file is not TUF root metadata"):
-        Trust(tmp_path / "trust", b"{}")
+        kind(tmp_path / "trust", root)
+
+
+def test_what_fetching_raises_comes_through_the_process(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    def get(_: str) -> bytes | None:
+        raise LinkError("the broker is gone")
+
+    trust = TrustProcess(tmp_path / "trust", publisher.root)
+    with pytest.raises(LinkError, match="the broker is gone"):
+        trust.check(get, "default", (), publisher.clock.now_s(), 0.0)
+
+
+def test_a_process_that_dies_is_a_refusal_and_the_next_one_is_asked_again(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    trust = TrustProcess(tmp_path / "trust", publisher.root)
+    (tmp_path / "trust").write_text("a file where the folder should be")
+    with pytest.raises(UpdateError, match=r"ended without an answer \(status 1: .*File"):
+        check(trust, publisher)
+    (tmp_path / "trust").unlink()
+    assert check(trust, publisher).offers["activity"].rule.release == "activity-2"
 
 
 def test_the_root_of_somebody_else_believes_nothing(tmp_path: Path, publisher: Publisher) -> None:
@@ -103,7 +139,7 @@ def test_the_root_of_somebody_else_believes_nothing(tmp_path: Path, publisher: P
 
 
 def test_metadata_that_nobody_renewed_is_expired_even_with_the_clock_turned_back(
-    trust: Trust, publisher: Publisher
+    trust: Trusting, publisher: Publisher
 ) -> None:
     check(trust, publisher)
     later_s = publisher.clock.now_s() + 400 * DAY_S
@@ -112,7 +148,7 @@ def test_metadata_that_nobody_renewed_is_expired_even_with_the_clock_turned_back
 
 
 def test_yesterdays_metadata_is_a_rollback(
-    trust: Trust, publisher: Publisher, tmp_path: Path
+    trust: Trusting, publisher: Publisher, tmp_path: Path
 ) -> None:
     shutil.copytree(publisher.out, tmp_path / "yesterday")
     publisher.repository.refresh(everything=True)
@@ -144,14 +180,14 @@ def _tampered(publisher: Publisher, name: str, old: bytes, new: bytes) -> None:
     ],
 )
 def test_metadata_changed_on_the_way_is_refused(
-    role: str, old: bytes, new: bytes, trust: Trust, publisher: Publisher
+    role: str, old: bytes, new: bytes, trust: Trusting, publisher: Publisher
 ) -> None:
     _tampered(publisher, role, old, new)
     with pytest.raises(TrustError, match=r"^(tampered|unsigned|invalid): "):
         check(trust, publisher)
 
 
-def test_the_timestamp_cannot_be_made_up(trust: Trust, publisher: Publisher) -> None:
+def test_the_timestamp_cannot_be_made_up(trust: Trusting, publisher: Publisher) -> None:
     path = publisher.out / "tuf" / "timestamp"
     document = json.loads(path.read_bytes())
     document["signed"]["version"] += 10
@@ -160,21 +196,21 @@ def test_the_timestamp_cannot_be_made_up(trust: Trust, publisher: Publisher) -> 
         check(trust, publisher)
 
 
-def test_a_timestamp_without_end_is_cut_off(trust: Trust, publisher: Publisher) -> None:
+def test_a_timestamp_without_end_is_cut_off(trust: Trusting, publisher: Publisher) -> None:
     (publisher.out / "tuf" / "timestamp").write_bytes(b" " * (1 << 20))
     with pytest.raises(TrustError, match=r"^endless: "):
         check(trust, publisher)
 
 
 @pytest.mark.parametrize("name", ["tuf/timestamp", "tuf/bundle"])
-def test_what_is_not_published_is_missing(name: str, trust: Trust, publisher: Publisher) -> None:
+def test_what_is_not_published_is_missing(name: str, trust: Trusting, publisher: Publisher) -> None:
     (publisher.out / name).unlink()
     with pytest.raises(TrustError, match=r"^missing: "):
         check(trust, publisher)
 
 
 def test_an_index_with_other_bytes_under_its_name_is_refused(
-    trust: Trust, publisher: Publisher
+    trust: Trusting, publisher: Publisher
 ) -> None:
     check(trust, publisher)
     with publisher.repository.open() as ledger:

@@ -1,0 +1,78 @@
+"""The process that judges metadata: `python -m edgeml.ota.trustchild FD`; see `trustprocess`.
+
+Reads its order from standard input, asks for published files through the file
+descriptor it was given, and writes one answer there. The memory that python-tuf
+and its cryptography take is back with the system when it ends.
+"""
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+from typing import IO, Any, Final
+
+from edgeml.errors import UpdateError
+from edgeml.runtime.limits import limit_process
+
+CPU_S: Final = 120
+MEMORY_MB: Final = 512
+FILE_BYTES: Final = 64 << 20
+
+
+class Asking:
+    """Published files, asked of the process that started this one."""
+
+    def __init__(self, questions: IO[bytes], answers: IO[bytes]) -> None:
+        self._questions = questions
+        self._answers = answers
+
+    def __call__(self, name: str) -> bytes | None:
+        """A file by its name; None where it is not published."""
+        self.say({"get": name})
+        line = self._answers.readline()
+        if not line:
+            raise UpdateError("the device ended")
+        size = int(line)
+        return None if size < 0 else self._answers.read(size)
+
+    def say(self, document: dict[str, Any]) -> None:
+        """One line of JSON."""
+        self._questions.write(json.dumps(document).encode() + b"\n")
+        self._questions.flush()
+
+
+def main(argv: list[str]) -> int:
+    """Carry out one order; the exit status is 0 whenever an answer was written."""
+    limit_process(CPU_S, MEMORY_MB, FILE_BYTES)
+    answers = sys.stdin.buffer
+    order = json.loads(answers.readline())
+    with os.fdopen(int(argv[0]), "wb") as questions:
+        asking = Asking(questions, answers)
+        try:
+            asking.say({"answer": _carry_out(order, asking)})
+        except UpdateError as exc:
+            asking.say({"error": str(exc), "kind": type(exc).__name__})
+    return 0
+
+
+def _carry_out(order: dict[str, Any], get: Asking) -> Any:
+    from edgeml.ota.trust import Trust  # after the limits are set
+
+    trust = Trust(Path(order["folder"]), base64.b64decode(order["root"]))
+    if order["task"] == "index":
+        return trust.index(get, order["release"]).encode().decode()
+    names = tuple(order["names"])
+    standing = trust.check(get, order["group"], names, order["now_s"], order["floor_s"])
+    return {
+        "offers": {
+            name: [offer.rule.encode().decode(), offer.bundle_digest, offer.bundle_bytes]
+            for name, offer in standing.offers.items()
+        },
+        "revoked": sorted(standing.revoked),
+        "signed_s": standing.signed_s,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
