@@ -21,6 +21,7 @@ from tuf.ngclient.fetcher import FetcherInterface
 
 from edgeml.errors import TrustError, UpdateError
 from edgeml.ota.disk import Disk, SystemDisk
+from edgeml.ota.kept import Kept
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.chunk import decode_file
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
@@ -74,10 +75,9 @@ class Trust:
         self._folder = folder
         self._root = root
         self._fetcher = Fetcher if fetcher is None else fetcher
-        self._disk = SystemDisk() if disk is None else disk
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("tmp*"):
-            left.unlink(missing_ok=True)  # python-tuf's, of a process that was killed
+        self._kept = Kept(folder, SystemDisk() if disk is None else disk, _sound)
+        self._kept.restore()
         try:
             Metadata.from_bytes(root)
         except Exception as exc:
@@ -105,7 +105,7 @@ class Trust:
             revoked = updater.get_targetinfo(REVOKED)
         if offers:
             self._check_expiry(("rollout",), max(now_s, floor_s))
-        self._sync()
+        self._kept.sync()
         signed_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
         return Standing(offers, _revoked(revoked), signed_s)
 
@@ -179,17 +179,6 @@ class Trust:
             raise TrustError(f"invalid: the release {rule.release} says neither digest nor length")
         return Offer(rule, digest, size)
 
-    def _sync(self) -> None:
-        """Put what is believed on the medium.
-
-        python-tuf renames files whose bytes may still be in memory alone: after a power cut
-        the versions that were seen would be forgotten, and older ones could come back.
-        """
-        for path in (*self._folder.glob("*.json"), *self._folder.glob("root_history/*.json")):
-            self._disk.sync(path)
-        for folder in (self._folder / "root_history", self._folder):
-            self._disk.sync_folder(folder)
-
     def _check_expiry(self, roles: Sequence[str], now_s: float) -> None:
         """What python-tuf judged by a clock that may be behind, judged by the floor, too."""
         for role in roles:
@@ -255,6 +244,14 @@ class _Translated:
             if isinstance(error, known):
                 raise TrustError(f"{word}: {_said(error)}") from error
         raise TrustError(f"invalid: {type(error).__name__}: {error}") from error
+
+
+def _sound(data: bytes) -> bool:
+    try:
+        Metadata.from_bytes(data)
+    except tuf.RepositoryError:
+        return False
+    return True
 
 
 def _said(error: Exception) -> str:
