@@ -277,6 +277,8 @@ class Session:
         self._heard_s = now_s
         self._lanes.suspects = self._lanes.suspects.minus(stored)
         self._probing = False
+        for flight in done:
+            self._late.pop(flight.spans.ranges[0][0], None)
         if any(flight.sent_once for flight in done):
             self._estimate = learnt(self._estimate, done, now_s)
             # A patience that was doubled stays so until a message that was sent once says better.

@@ -535,3 +535,16 @@ def test_with_ack_broker_an_answer_ends_the_probing() -> None:
     assert bench.session.in_flight == 1
     bench.tell(flow.Answered(len(bench.sent), reached=True))
     assert bench.ranges()[-3:] == [(11, 20), (21, 30), (31, 40)]
+
+
+def test_what_was_late_and_came_all_the_same_is_not_remembered() -> None:
+    """A line may live for months."""
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.now_s = 1.0
+    bench.ack(0, (11, 20))
+    bench.now_s = 30.0
+    bench.tell(flow.Tick())
+    assert bench.session._late == {1: 1}
+    bench.ack(20)
+    assert bench.session._late == {}
