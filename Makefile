@@ -4,7 +4,7 @@
 #   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
 #   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
 #   make interop  a TUF client of another language on our repository; needs node
-#   make soak     a device at 1 kHz for SOAK_S seconds: no drop, no growth, one core mostly idle
+#   make soak     a device at 1 kHz for SOAK_S seconds, and the memory of one that delivers and updates
 #   make conformance  TUF's own conformance suite against the device's trust code; fetches it
 #   make faults   the fault runs; make bench: the ratios; make models: retrain the models
 
@@ -88,6 +88,7 @@ faults: setup mosquitto
 
 soak: setup
 	$(PY) benchmarks/soak.py --seconds $(SOAK_S)
+	$(PY) benchmarks/steady_memory.py --seconds 15
 
 brokers: setup
 	@sh tests/packaging/need_brokers.sh

@@ -4,9 +4,8 @@ Times are medians unless named otherwise. `overhead` is what `predict` takes
 above the interpreter alone on an input that is already quantised, the two
 measured call by call in turn. The model runs in a process of its own.
 
-Instructions are counted where EDGEML_COUNTER has a command that runs a Python
-command line and prints how many it took; in a checkout of edgeml, on an
-emulated Raspberry Pi 4, that is: EDGEML_COUNTER="python tests/arm/lab.py count arm64 --"
+Instructions are counted where EDGEML_ARM_LAB names the lab of emulated Raspberry
+Pis, as for `edgeml convert`; in a checkout of edgeml: EDGEML_ARM_LAB=tests/arm/lab.py
 """
 
 import argparse
@@ -38,6 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", choices=INTERPRETERS, help="the interpreter to use")
     parser.add_argument("--threads", type=int, help="to compute with (default: 1)")
     parser.add_argument("--runs", type=int, default=2000, help="timed predictions (default: 2000)")
+    parser.add_argument(
+        "--board",
+        choices=("arm64", "armhf"),
+        default="arm64",
+        help="the emulated Raspberry Pi 4 on which instructions are counted (default: arm64)",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -45,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from edgeml.runtime.bench import MEASURES, bench
 
-    report = bench(args.bundle, args.runs, backend=args.backend, threads=args.threads)
+    report = bench(
+        args.bundle, args.runs, backend=args.backend, threads=args.threads, board=args.board
+    )
     if args.json:
         print_json({key: report[key] for key in MEASURES})
         return 0

@@ -1,9 +1,9 @@
 """Measures a model on this machine: latency, what edgeml adds, memory, the time to a first result.
 
 Everything runs in processes of its own, like a probe: the file may be anybody's,
-and a cold start needs a process that is cold. With EDGEML_COUNTER set to a
-command that counts the instructions of a Python command line on an emulated
-board, the report carries them too.
+and a cold start needs a process that is cold. Where EDGEML_ARM_LAB names the
+lab of emulated boards, `tests/arm/lab.py` of a checkout, the report carries the
+instructions of a prediction, too.
 """
 
 import json
@@ -11,6 +11,7 @@ import os
 import shlex
 import statistics
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, Final
@@ -18,8 +19,10 @@ from typing import Any, Final
 from edgeml.errors import ConfigError, EdgeMLError
 from edgeml.runtime.probe import CHILD, ProbeLimits, run_child
 
-COUNTER: Final = "EDGEML_COUNTER"
-"""For example `python tests/arm/lab.py count arm64 --`; the model must be readable in there."""
+LAB: Final = "EDGEML_ARM_LAB"
+"""The lab's command, as for the converter's counts: `tests/arm/lab.py` of a checkout."""
+BOARDS: Final = ("arm64", "armhf")
+"""A Raspberry Pi 4 with a 64-bit and with a 32-bit system."""
 
 MEASURES: Final[Mapping[str, str]] = {
     "p50_us": "of `predict`, the median",
@@ -48,6 +51,7 @@ def bench(
     backend: str | None = None,
     threads: int | None = None,
     limits: ProbeLimits | None = None,
+    board: str = BOARDS[0],
 ) -> dict[str, Any]:
     """Measure a model.
 
@@ -57,16 +61,19 @@ def bench(
         backend: as for `Model.load`.
         threads: as for `Model.load`.
         limits: of each child process; None for the defaults.
+        board: of `BOARDS`, on which instructions are counted.
 
     Returns:
         `MEASURES`, and name, version, backend, backend_version and runs.
 
     Raises:
-        ConfigError: fewer than one run, or EDGEML_COUNTER does not count.
+        ConfigError: fewer than one run, no such board, or EDGEML_ARM_LAB does not count.
         EdgeMLError: what kept the model from running.
     """
     if runs < 1:
         raise ConfigError(f"runs is {runs}; it takes at least one to measure")
+    if board not in BOARDS:
+        raise ConfigError(f"board {board!r} is none of {', '.join(BOARDS)}")
     limits = ProbeLimits() if limits is None else limits
     order = {
         "path": os.path.abspath(path),  # noqa: PTH100 - a str for JSON, whatever it was
@@ -81,7 +88,7 @@ def bench(
     report["cold_start_ms"] = statistics.median(
         _cold_start_ms(order, limits.timeout_s) for _ in range(_COLD_STARTS)
     )
-    report["instructions"] = count_instructions(order, os.environ.get(COUNTER))
+    report["instructions"] = count_instructions(order, board, os.environ.get(LAB))
     return report
 
 
@@ -97,19 +104,20 @@ def _report(outcome: dict[str, Any] | EdgeMLError) -> dict[str, Any]:
     return outcome
 
 
-def count_instructions(order: Mapping[str, Any], command: str | None) -> int | None:
+def count_instructions(order: Mapping[str, Any], board: str, lab: str | None) -> int | None:
     """Instructions of one prediction: two runs that differ by twenty of them.
 
     Args:
         order: as for a probe's child.
-        command: that counts; None for no lab.
+        board: of `BOARDS`.
+        lab: the lab's command; None for no lab.
 
     Raises:
-        ConfigError: the command cannot be run, or does not end in a number.
+        ConfigError: the lab cannot be run, or does not end in a number.
     """
-    if not command:
+    if not lab:
         return None
-    prefix = shlex.split(command)
+    prefix = [sys.executable, lab, "count", board, "--"]
     few, many = (_count(prefix, {**order, "runs": runs}) for runs in _COUNTED)
     return round((many - few) / (_COUNTED[1] - _COUNTED[0]))
 
@@ -123,6 +131,6 @@ def _count(prefix: Sequence[str], order: Mapping[str, Any]) -> int:
         return int(done.stdout.split()[-1])
     except subprocess.CalledProcessError as exc:
         last = exc.stderr.strip().rpartition("\n")[2]
-        raise ConfigError(f"{COUNTER}: {shlex.join(prefix)} failed: {last[:300]}") from exc
+        raise ConfigError(f"{LAB}: {shlex.join(prefix)} failed: {last[:300]}") from exc
     except (OSError, subprocess.TimeoutExpired, ValueError, IndexError) as exc:
-        raise ConfigError(f"{COUNTER}: {shlex.join(prefix)} does not count ({exc})") from exc
+        raise ConfigError(f"{LAB}: {shlex.join(prefix)} does not count ({exc})") from exc

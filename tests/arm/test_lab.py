@@ -153,13 +153,13 @@ def test_the_lab_prints_what_one_inference_of_each_model_costs(machine: Machine)
 def test_bench_counts_the_instructions_of_a_prediction(
     machines_with_edgeml: tuple[Machine, ...],
 ) -> None:
-    """`edgeml bench` finds the lab by EDGEML_COUNTER, and says what a prediction costs a Pi."""
+    """`edgeml bench` finds the lab by EDGEML_ARM_LAB, and says what a prediction costs a Pi."""
     bundle = CHECKOUT / "models" / "activity" / "activity.tflite"
+    words = [sys.executable, "-m", "edgeml", "bench", str(bundle), "--json", "--runs", "10"]
     for each in machines_with_edgeml:
-        counter = f"{sys.executable} {CHECKOUT / 'tests' / 'arm' / 'lab.py'} count {each.name} --"
         done = subprocess.run(
-            [sys.executable, "-m", "edgeml", "bench", str(bundle), "--json", "--runs", "10"],
-            env={**os.environ, "EDGEML_COUNTER": counter},
+            [*words, "--board", each.name],
+            env={**os.environ, "EDGEML_ARM_LAB": str(CHECKOUT / "tests" / "arm" / "lab.py")},
             capture_output=True,
             text=True,
             check=False,

@@ -1,9 +1,11 @@
 """The daemon as systemd runs it: a real process, a real notify socket, real signals."""
 
+import contextlib
 import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from edgeml.fleet.localbroker import free_port
+from edgeml.sync.entries import Kind
 
 DATA = resources.files("edgeml.demo") / "data"
 DEADLINE_S = 60.0
@@ -63,7 +66,16 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     manager.close()
 
 
-def _configure(folder: Path, *, model: str = "activity.tflite", speed: float = 20.0) -> None:
+def _waiting(outbox: Path, kind: Kind) -> int:
+    """Entries of a kind in a running device's outbox."""
+    with contextlib.closing(sqlite3.connect(outbox)) as db:
+        query = "SELECT count(*) FROM entries WHERE kind = ?"
+        return int(db.execute(query, (int(kind),)).fetchone()[0])
+
+
+def _configure(
+    folder: Path, *, model: str = "activity.tflite", speed: float = 20.0, mqtt: str = ""
+) -> None:
     (folder / "device.toml").write_text(f"""
 [device]
 id = "pump-7"
@@ -78,7 +90,7 @@ repeat = 1000
 [mqtt]
 url = "mqtt://127.0.0.1:{free_port()}"
 outbox = "outbox.db"
-""")
+{mqtt}""")
 
 
 def test_it_is_ready_after_the_self_test_feeds_the_watchdog_and_ends_in_time(
@@ -96,6 +108,28 @@ def test_it_is_ready_after_the_self_test_feeds_the_watchdog_and_ends_in_time(
     assert service.returncode == 0, log
     assert time.monotonic() - began_s < 10
     assert (manager.folder / "outbox.db").exists()
+
+
+def test_it_drains_within_five_seconds_though_the_broker_is_dead_and_the_queue_full(
+    manager: Manager,
+) -> None:
+    """The outbox is at its cap and evicts, the link keeps trying, results come all the time."""
+    outbox = manager.folder / "outbox.db"
+    _configure(manager.folder, speed=1e6, mqtt="results_cap_bytes = 65536\n")
+    service = manager.start()
+    manager.hears("READY=1")
+    give_up_s = time.monotonic() + DEADLINE_S
+    while not _waiting(outbox, Kind.GAP):
+        manager.hears("WATCHDOG=1")
+        assert time.monotonic() < give_up_s
+    began_s = time.monotonic()
+    service.send_signal(signal.SIGTERM)
+    manager.hears("STOPPING=1")
+    _, log = service.communicate(timeout=DEADLINE_S)
+    assert service.returncode == 0, log
+    assert time.monotonic() - began_s < 5
+    assert "results wait in" in log
+    assert _waiting(outbox, Kind.RESULT)
 
 
 def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) -> None:

@@ -128,7 +128,7 @@ def test_verify_ends_with_the_errors_status_where_the_file_is_damaged(
 def test_bench_measures_everything_it_names(
     bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(bench.COUNTER, raising=False)
+    monkeypatch.delenv(bench.LAB, raising=False)
     facts = as_json(capsys, "bench", bundle, "--runs", 50)
     assert 0 < facts["p50_us"] <= facts["p95_us"] <= facts["p99_us"]
     parts = facts["pre_us"] + facts["invoke_us"] + facts["post_us"]
@@ -151,21 +151,21 @@ def test_bench_counts_instructions_with_a_lab(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """A lab is any command that runs a Python command line and prints a count: 7 a run here."""
+    """A lab is any script that counts a Python command line on a board: 7 a run here."""
     lab = tmp_path / "lab.py"
     lab.write_text(
         "import json, subprocess, sys\n"
-        "subprocess.run([sys.executable, *sys.argv[1:]], check=True, stdout=sys.stderr)\n"
+        "assert sys.argv[1:4] == ['count', 'armhf', '--'], sys.argv\n"
+        "subprocess.run([sys.executable, *sys.argv[4:]], check=True, stdout=sys.stderr)\n"
         "print(1000 + 7 * json.loads(sys.argv[-1])['runs'])\n"
     )
-    import sys
-
-    monkeypatch.setenv(bench.COUNTER, f"{sys.executable} {lab}")
-    assert as_json(capsys, "bench", bundle, "--runs", 5)["instructions"] == 7
-    monkeypatch.setenv(bench.COUNTER, "no-such-lab --count")
-    status, _, err = run(capsys, "bench", bundle, "--runs", 5)
+    monkeypatch.setenv(bench.LAB, str(lab))
+    words = ("bench", bundle, "--runs", 5, "--board")
+    assert as_json(capsys, *words, "armhf")["instructions"] == 7
+    status, _, err = run(capsys, *words, "arm64")
     assert status == 18
-    assert "EDGEML_COUNTER: no-such-lab --count does not count" in err
+    assert "EDGEML_ARM_LAB: " in err
+    assert "AssertionError" in err
 
 
 def test_bench_refuses_no_runs_at_all(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
