@@ -37,7 +37,10 @@ from edgeml.sync.writer import Writer
 
 MODELS = (ModelRef("one", 1, "11"), ModelRef("two", 2, "22"))
 SETTINGS = Mqtt("mqtt://nowhere", fleet="sim", batch_rows=8, inflight_batches=3)
-PACE = Pace(interval_s=0.0, rows=10, row_bytes=4000, entry_bytes=600, memory_rows=10_000)
+PACE = Pace(
+    interval_s=0.0, rows=10, row_bytes=4000, entry_bytes=600,
+    memory_rows=10_000, memory_samples=10_000,
+)  # fmt: skip
 ACK_TOPIC = topics.device_topic("sim", "dev", topics.ACK)
 ROUNDS = 400
 RANGES = 2
