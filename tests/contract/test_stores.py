@@ -2,10 +2,9 @@
 
 import json
 import random
-import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -13,19 +12,17 @@ from typing import cast
 import numpy as np
 import pytest
 
-from edgeml.errors import StoreError
-from edgeml.fleet.sqlite_schema import STEPS
-from edgeml.fleet.sqlite_store import SQLiteStore, open_existing
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.fleet.stores import open_store
 from edgeml.npy import read_npy, write_npy
 from edgeml.result import ModelRef
-from edgeml.sync.batches import Batch, EventRow, ResultRow
+from edgeml.sync.batches import Batch, EventRow
 from edgeml.sync.messages import State
 from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 
-MODEL = ModelRef("activity", 3, "ab" * 32)
+from .storing import MODEL, gap, results, take
+
 Opener = Callable[[], Store]
 
 
@@ -56,24 +53,6 @@ def opener(place: str) -> Iterator[Opener]:
 @pytest.fixture
 def store(opener: Opener) -> Store:
     return opener()
-
-
-def results(*seqs: int, label: str = "walking") -> Batch:
-    rows = tuple(
-        ResultRow(n, n, n + 1.0, label, 0.5, (0.5, None), 1.0, 2.0, 3.0, n * 10, {"truth": label})
-        for n in seqs
-    )
-    return Batch("box", MODEL, results=rows)
-
-
-def gap(first: int, last: int, reason: str = "disk cap") -> Batch:
-    fields = {"count": last - first + 1, "reason": reason}
-    return Batch("box", None, events=(EventRow(first, last, 5.0, "gap", fields),))
-
-
-def take(store: Store, *batches: Batch, device: str = "pump-7", at_s: float = 100.0) -> Progress:
-    committed = store.commit(Intake(batches=[Delivered(device, batch) for batch in batches]), at_s)
-    return committed.progress[-1]
 
 
 def seqs(store: Store, device: str | None = None) -> list[int]:
@@ -360,52 +339,6 @@ def test_the_counts_of_the_status_are_those_of_the_rows(store: Store) -> None:
     status = store.status()[0]
     assert status.results == len(seqs(store))
     assert status.missing == sum(g["last"] - g["first"] + 1 for g in store.gaps())
-
-
-def test_a_store_of_a_later_edgeml_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    store = SQLiteStore(path)
-    store._db.execute(f"PRAGMA user_version={len(STEPS) + 1}")
-    store.close()
-    with pytest.raises(StoreError, match="upgrade"):
-        SQLiteStore(path)
-
-
-def test_a_store_of_the_first_version_is_brought_up_to_date(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    with closing(sqlite3.connect(path)) as db:
-        db.executescript(STEPS[0])
-        db.executescript(
-            "PRAGMA user_version = 1;"
-            "INSERT INTO outboxes VALUES (1, 'pump-7', 'box', 50.0);"
-            "INSERT INTO spans VALUES (1, 1, 5);"
-            "INSERT INTO models VALUES (1, 'activity', 3, 'ab');"
-            "INSERT INTO gap_rows VALUES (1, 3, 5, 50.0, 5.0, 'disk cap');"
-            "INSERT INTO devices (device, seen_s) VALUES ('pump-7', 50.0);"
-            "INSERT INTO result_rows VALUES"
-            " (1, 1, 1, 50.0, 1, 2, 'walking', 0.5, '[]', 1, 2, 3, NULL, NULL),"
-            " (1, 2, 1, 50.0, 2, 3, 'running', 0.5, '[]', 1, 2, 3, NULL, NULL);"
-        )
-    store = SQLiteStore(path)
-    status = store.status()[0]
-    assert (status.results, status.missing, status.unaccounted) == (2, 3, 0)
-    assert (status.last_result_s, status.last_label) == (3.0, "running")
-    assert take(store, results(2, 6)).mark == 6
-    assert store.status()[0].last_label == "walking"
-    store.close()
-
-
-def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no store"):
-        open_existing(tmp_path / "none.db")
-    assert not (tmp_path / "none.db").exists()
-
-
-def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "store.db"
-    path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StoreError):
-        SQLiteStore(path)
 
 
 def samples(*seqs: int) -> Batch:
