@@ -3,6 +3,7 @@
 #   make test     lint and the default tests, against the built wheels
 #   make arm      the device suite on emulated 32- and 64-bit Raspberry Pis
 #   make brokers  the same deliveries over Mosquitto, NATS, RabbitMQ and the embedded broker
+#   make sources  PyTorch and ONNX models converted in environments of their own: 5 GB, minutes
 #   make interop  a TUF client of another language on our repository; needs node
 #   make soak     a device at 1 kHz for SOAK_S seconds, and the memory of one that delivers and updates
 #   make conformance  TUF's own conformance suite against the device's trust code; fetches it
@@ -21,7 +22,7 @@ SOAK_S ?= 600
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
 PYTHONS ?=
 
-.PHONY: setup wheel demo test lint unit arm pythons faults soak brokers bench models mosquitto postgresql interop conformance clean
+.PHONY: setup wheel demo test lint unit arm pythons faults soak brokers sources bench models mosquitto postgresql interop conformance clean
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.installed
@@ -93,6 +94,12 @@ soak: setup
 brokers: setup
 	@sh tests/packaging/need_brokers.sh
 	$(BIN)/pytest tests/brokers
+
+sources: setup
+	$(PY) tests/sources/prepare.py
+	build/sources/own/bin/python -m pytest tests/sources
+	$(PY) tests/arm/lab.py setup arm64
+	$(BIN)/pytest -m arm tests/arm/test_foreign_bundles.py
 
 bench: setup mosquitto postgresql
 	@for file in benchmarks/*.py; do echo "== $$file"; $(PY) $$file || exit 1; done

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConfigError
@@ -22,13 +23,13 @@ from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
 from edgeml_converters.datafiles import Data
 from edgeml_converters.fitting import check_schemes, fit
-from edgeml_converters.guess import guess_spec
+from edgeml_converters.guess import guess_spec, plain_inputs
 from edgeml_converters.judge import Judge
 from edgeml_converters.material import gather_material
 from edgeml_converters.metrics import answers, choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.provenance import provenance
-from edgeml_converters.samples import Floats
+from edgeml_converters.samples import Floats, check_windows
 from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_scheme
 from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
 from edgeml_converters.sources import FloatModel, open_source
@@ -66,8 +67,8 @@ def convert(
 
     Args:
         source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
-            or the path of a `.keras`, `.h5`, `.tflite`, `.skops` or pickle file or of a
-            SavedModel.
+            a PyTorch module, or the path of a `.keras`, `.h5`, `.tflite`, `.onnx`, `.pt2`,
+            `.skops` or pickle file or of a SavedModel.
         calibration: raw windows in sensor units, from the training data: an array
             (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
             or the path of what `edgeml.sensors.windowfile` reads.
@@ -101,7 +102,7 @@ def convert(
     schemes = _schemes(scheme, machine)
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
-    opened, asked = _asked(source, spec, trust_pickle=trust_pickle)
+    opened, asked = _asked(source, spec, calibration, trust_pickle=trust_pickle)
     material = gather_material(calibration, evaluation, labels, asked, guessed=spec is None)
     spec, samples, judged = material.spec, material.samples, material.judged
     chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
@@ -109,11 +110,13 @@ def convert(
     steps("open the model")
     opened = opened or open_source(source, trust_pickle=trust_pickle)
     pipeline = pipeline_of(spec)
+    prepared = pipeline.batch(samples.windows)
+    if opened.settled is not None:
+        opened = opened.settled(prepared)
     model, spec = fit(opened, spec, pipeline.output_shape)
     check_schemes(model, schemes)
     inputs = pipeline.batch(judged.windows)
     judge = Judge(spec.outputs, chosen_metric, inputs, model.predict(inputs), judged.labels)
-    prepared = pipeline.batch(samples.windows)
     when = _created(created, source)
     options = {"scheme": scheme, "io": io, "max_drop": limit, "max_bytes": max_bytes}
     origin = provenance(
@@ -234,12 +237,18 @@ def _limit(scheme: str, io: str, max_drop: float | None) -> float | None:
 
 
 def _asked(
-    source: object, spec: Spec | None, *, trust_pickle: bool
+    source: object, spec: Spec | None, calibration: Data, *, trust_pickle: bool
 ) -> tuple[FloatModel | None, Spec]:
     """The spec, and the model where it had to be opened to guess one."""
     if spec is not None:
         return None, spec
     model = open_source(source, trust_pickle=trust_pickle)
+    array = isinstance(calibration, np.ndarray) and calibration.ndim > 1
+    if not model.input_shape and model.settled is not None and array:
+        # Nothing is preprocessed without a spec: what the model takes are the windows themselves.
+        windows = np.asarray(calibration)
+        inputs = plain_inputs(windows.shape[1:])
+        model = model.settled(check_windows(windows, inputs, "calibration"))
     return model, guess_spec(model, _name_of(source))
 
 

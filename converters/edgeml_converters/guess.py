@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.errors import ConfigError
 from edgeml.manifest import InputSpec, OutputSpec, channels
 from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
@@ -31,14 +32,24 @@ def guess_spec(model: FloatModel, name: str) -> Spec:
     Args:
         model: opened.
         name: where it came from; what a name cannot hold becomes '_'.
+
+    Raises:
+        ConfigError: the model does not know the shape of its input.
     """
     shape = model.input_shape
-    inputs = InputSpec(
-        channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape
-    )
+    if not shape:
+        raise ConfigError(
+            f"a module of {model.framework} does not say what shape it takes: give convert() a "
+            "spec, or all windows as one array"
+        )
     labels = model.labels or tuple(f"class{i}" for i in range(_classes(model)))
     outputs = OutputSpec("classification", labels) if labels else OutputSpec("regression")
-    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, inputs, outputs)
+    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, plain_inputs(shape), outputs)
+
+
+def plain_inputs(shape: tuple[int, ...]) -> InputSpec:
+    """A window of numbered channels of which nothing but the shape is known."""
+    return InputSpec(channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape)
 
 
 def with_label_names(spec: Spec, labels: npt.NDArray[np.generic] | None) -> tuple[Spec, str | None]:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.errors import BackendError, ConversionError
+from edgeml.errors import BackendError, ConversionError, MissingDependencyError
 from edgeml_converters.judge import Judge, Verdict
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.mixed import mixtures
@@ -53,7 +53,7 @@ class Failure:
     """A scheme that gave none, and why."""
 
     scheme: Scheme
-    error: ConversionError | BackendError
+    error: ConversionError | BackendError | MissingDependencyError
     seconds: float
 
 
@@ -134,7 +134,7 @@ def attempt(
         if scheme.name == "mixed":
             return _mixed(workshop, scheme, inputs, judge, max_drop)
         return _judged(workshop.make(scheme), workshop.io, scheme, inputs, judge, started_s)
-    except (ConversionError, BackendError) as exc:
+    except (ConversionError, BackendError, MissingDependencyError) as exc:
         return Failure(scheme, exc, time.monotonic() - started_s)
 
 

@@ -18,6 +18,7 @@ from edgeml.errors import ConversionError
 from edgeml_converters.int4 import convert_int4
 from edgeml_converters.int8 import Int8, convert_int8
 from edgeml_converters.lite import calibrate, calibrate_file, convert_saved_model, quantise_int16
+from edgeml_converters.modern import convert_weights, modernised
 from edgeml_converters.schemes import SCHEMES, Scheme
 from edgeml_converters.slim import slim
 from edgeml_converters.sources import LiteFile
@@ -84,16 +85,18 @@ class Workshop:
         """
         if isinstance(self._calibrated, bytes):
             return self._calibrated
-        if isinstance(self._start, LiteFile):
-            return self._start.tflite
         if self._float is None:
             scheme = SCHEMES["float32"]
-            self._float = convert_saved_model(self._start, scheme, "float", self.calibration)
+            self._float = (
+                modernised(self._start.tflite)
+                if isinstance(self._start, LiteFile)
+                else convert_saved_model(self._start, scheme, "float", self.calibration)
+            )
         return self._float
 
     def _calibrate(self) -> bytes:
         if isinstance(self._start, LiteFile):
-            return calibrate_file(self._start.tflite, self.calibration)
+            return calibrate_file(self.float_file(), self.calibration)
         return calibrate(self._start, self.calibration)
 
     def int8(self) -> Int8:
@@ -118,7 +121,7 @@ class Workshop:
             MissingDependencyError: the scheme needs a package that is not installed.
         """
         if isinstance(self._start, LiteFile) and scheme.name == self._start.scheme:
-            return self._start.tflite
+            return slim(self._start.tflite) if self._start.made_here else self._start.tflite
         if scheme.name == "int8":
             return self.int8().tflite
         if scheme.name == "float32":
@@ -128,7 +131,5 @@ class Workshop:
         if scheme.name == "int4":
             return slim(convert_int4(self.float_file()))
         if isinstance(self._start, LiteFile):
-            raise ConversionError(
-                f"{scheme.name}: TensorFlow makes it from a model's source, not from a .tflite"
-            )
+            return slim(convert_weights(self.float_file(), scheme.name))
         return slim(convert_saved_model(self._start, scheme, self.io, self.calibration))

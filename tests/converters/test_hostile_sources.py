@@ -117,7 +117,15 @@ def hostile(folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "wrong.h5", zipfile_of_nothing()
     yield "elf.keras", b"\x7fELF" + bytes(1000)
     yield "text.h5", b"weights, honestly" * 50
-    yield "model.onnx", b"\x08\x07"
+    yield "cut.onnx", b"\x08\x07"
+    yield "longer.onnx", b"\x08\x07\x3a\xff\xff\xff\xff\x0f"
+    yield "noise.onnx", np.random.default_rng(4).bytes(5000)
+    yield "pickle.onnx", pickle.dumps(Exploit(folder / "owned"))
+    yield "empty.pt2", b""
+    yield "nothing.pt2", zipfile_of_nothing()
+    yield "pickle.pt2", pickle.dumps(Exploit(folder / "owned"))
+    yield "pickle.pt", pickle.dumps(Exploit(folder / "owned"))
+    yield "pickle.pth", pickle.dumps(Exploit(folder / "owned"))
     yield "empty.tflite", b""
     yield "noise.tflite", b"\x20\x00\x00\x00TFL3" + np.random.default_rng(2).bytes(5000)
     yield "pickle.tflite", pickle.dumps(Exploit(folder / "owned"))

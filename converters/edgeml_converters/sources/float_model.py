@@ -24,11 +24,14 @@ class LiteFile:
         tflite: without what a bundle has behind it.
         scheme: what it is.
         io: "float" or "int8": the type of its input and output, as `convert` names them.
+        made_here: whether it was made of another format a moment ago, so that nobody knows
+            its bytes and it may be made smaller.
     """
 
     tflite: bytes
     scheme: str
     io: str
+    made_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,10 @@ class FloatModel:
             has no names for them.
         shaped: the same model for windows of another shape with as many elements, where
             it takes plain rows; None for one that has a shape of its own.
-        lite: the file itself, where the source is a `.tflite` already; None where there is
-            a SavedModel to make one from.
+        lite: the file itself, where the source is a `.tflite` already or became one; None
+            where there is a SavedModel to make one from.
+        settled: the same model converted for windows (n, *prepared) and proven on them, for
+            those whose layout windows decide; None for all others.
     """
 
     framework: str
@@ -70,6 +75,7 @@ class FloatModel:
     labels: tuple[str, ...] = ()
     shaped: "Callable[[tuple[int, ...]], FloatModel] | None" = None
     lite: LiteFile | None = None
+    settled: "Callable[[Floats], FloatModel] | None" = None
 
 
 def one_of_each(inputs: int, outputs: int) -> None:

@@ -5,20 +5,33 @@ from pathlib import Path
 from typing import Final
 
 from edgeml.errors import ConversionError, nearest
-from edgeml_converters.sources import keras2, keras3, keras_file, lite_file, saved_model, sklearn
+from edgeml_converters.sources import (
+    keras2,
+    keras3,
+    keras_file,
+    lite_file,
+    onnx_file,
+    pt2_file,
+    saved_model,
+    sklearn,
+    torch_module,
+)
 from edgeml_converters.sources.float_model import FloatModel
 
 KERAS_SUFFIXES: Final = (".keras", ".h5", ".hdf5")
-SUFFIXES: Final = (*KERAS_SUFFIXES, lite_file.SUFFIX, *sklearn.SUFFIXES)
+SUFFIXES: Final = (
+    *(*KERAS_SUFFIXES, lite_file.SUFFIX, onnx_file.SUFFIX, pt2_file.SUFFIX),
+    *(*torch_module.PICKLES, *sklearn.SUFFIXES),
+)
 
 
 def open_source(source: object, *, trust_pickle: bool = False) -> FloatModel:
     """Open a model: an object, a file or a folder.
 
     Args:
-        source: a Keras model, a TensorFlow concrete function, a scikit-learn estimator,
-            or the path of a `.keras`, `.h5`, `.tflite`, `.skops` or pickle file or of a
-            SavedModel.
+        source: a Keras model, a TensorFlow concrete function, a PyTorch module, a
+            scikit-learn estimator, or the path of a `.keras`, `.h5`, `.tflite`, `.onnx`,
+            `.pt2`, `.skops` or pickle file or of a SavedModel.
         trust_pickle: whether a pickle may be loaded, which executes what is in it.
 
     Raises:
@@ -30,13 +43,16 @@ def open_source(source: object, *, trust_pickle: bool = False) -> FloatModel:
         return _open_path(Path(source), trust_pickle=trust_pickle)
     if hasattr(source, "structured_input_signature"):
         return saved_model.from_function(source)
+    if torch_module.is_module(source):
+        return torch_module.from_module(source)
     if hasattr(source, "inputs") and callable(source):
         return keras3.from_model(source)
     if sklearn.is_estimator(source):
         return sklearn.from_estimator(source)
     raise ConversionError(
         f"a {type(source).__name__} is not a model; give a Keras model, a concrete function, a "
-        f"scikit-learn estimator, or the path of a {', '.join(SUFFIXES)} file or a SavedModel"
+        "PyTorch module, a scikit-learn estimator, or the path of a "
+        f"{', '.join(SUFFIXES)} file or a SavedModel"
     )
 
 
@@ -51,6 +67,12 @@ def _open_path(path: Path, *, trust_pickle: bool) -> FloatModel:
         )
     if suffix == lite_file.SUFFIX:
         return lite_file.load(path)
+    if suffix == onnx_file.SUFFIX:
+        return onnx_file.load(path)
+    if suffix == pt2_file.SUFFIX:
+        return pt2_file.load(path)
+    if suffix in torch_module.PICKLES:
+        return torch_module.load(path, trust_pickle=trust_pickle)
     if suffix in sklearn.SUFFIXES:
         return sklearn.load(path, trust_pickle=trust_pickle)
     keras_file.check(path)
