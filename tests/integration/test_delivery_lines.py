@@ -60,14 +60,15 @@ class Listeners(LocalBroker):
 
 
 class Front:
-    """What stands on port 443 of a cloud: takes TLS, and lets MQTT through by ALPN alone."""
+    """What stands on port 443 of a cloud: takes TLS, and lets through by one ALPN name alone."""
 
-    def __init__(self, pki: Path, behind: int) -> None:
+    def __init__(self, pki: Path, behind: int, takes: str = "mqtt") -> None:
         self.chosen: list[str | None] = []
+        self._takes = takes
         self._behind = behind
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pki / "localhost.pem", pki / "localhost.key")
-        self._context.set_alpn_protocols(["http/1.1", "mqtt"])
+        self._context.set_alpn_protocols(["http/1.1", takes])
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -84,7 +85,7 @@ class Front:
     def _serve(self, raw: socket.socket) -> None:
         with suppress(OSError), self._context.wrap_socket(raw, server_side=True) as outside:
             self.chosen.append(outside.selected_alpn_protocol())
-            if self.chosen[-1] != "mqtt":
+            if self.chosen[-1] != self._takes:
                 return
             with socket.create_connection(("127.0.0.1", self._behind)) as inside:
                 back = threading.Thread(target=_pour, args=(inside, outside), daemon=True)
@@ -107,14 +108,16 @@ def broker(tmp_path: Path, pki: Path) -> Iterator[Listeners]:
         yield running
 
 
-def deliver(url: str, ca_file: Path | None, home: Path) -> list[int]:
+def deliver(url: str, ca_file: Path | None, home: Path, alpn: str | None = None) -> list[int]:
     """Which windows are in the store after a device delivered over this line, and an ingest too."""
     store = SQLiteStore(home / "store.db")
-    ingest = Ingest(Connection(url, ca_file=ca_file), "plant", store)
+    ingest = Ingest(Connection(url, ca_file=ca_file, alpn=alpn), "plant", store)
     stop = threading.Event()
     thread = threading.Thread(target=ingest.run, args=(stop,))
     thread.start()
-    settings = Mqtt(url, "plant", outbox=home / "outbox.db", ca_file=ca_file, reconnect_min_s=0.1)
+    settings = Mqtt(
+        url, "plant", outbox=home / "outbox.db", ca_file=ca_file, alpn=alpn, reconnect_min_s=0.1
+    )
     try:
         with Delivery("pump-7", settings) as delivery:
             for n in range(ROWS):
@@ -165,3 +168,16 @@ def test_on_the_port_of_https_a_line_says_by_alpn_that_it_is_mqtt(
     finally:
         front.close()
     assert set(front.chosen) == {"mqtt"}
+
+
+def test_a_cloud_that_wants_another_name_is_told_it(
+    broker: Listeners, pki: Path, tmp_path: Path
+) -> None:
+    front = Front(pki, broker.port, takes="x-amzn-mqtt-ca")
+    url = f"mqtts://localhost:{front.port}"
+    try:
+        stored = deliver(url, pki / "ca.pem", tmp_path, alpn="x-amzn-mqtt-ca")
+    finally:
+        front.close()
+    assert stored == list(range(ROWS))
+    assert set(front.chosen) == {"x-amzn-mqtt-ca"}

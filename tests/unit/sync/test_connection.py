@@ -136,3 +136,10 @@ def test_what_mqtt_is_told_of_a_connection_reaches_it(tmp_path: Path) -> None:
     }  # fmt: skip
     assert Mqtt(**told).connection == Connection(**told)
     assert {f.name for f in fields(Connection)} == {*told, "password_file"}
+
+
+def test_a_name_for_alpn_without_tls_or_without_letters_is_refused() -> None:
+    with pytest.raises(ConfigError, match="alpn do nothing"):
+        Mqtt("mqtt://broker", alpn="mqtt")
+    with pytest.raises(ConfigError, match="1 to 255 bytes"):
+        Mqtt("mqtts://broker", alpn="")
