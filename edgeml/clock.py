@@ -78,3 +78,9 @@ class ManualClock:
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock forward or back, as NTP or a dead battery does."""
         self._now_s += seconds
+
+
+def hour_here() -> float:
+    """The hour of this machine's day, 0 to 24; half past two is 2.5."""
+    now = time.localtime()
+    return now.tm_hour + now.tm_min / 60

@@ -32,8 +32,8 @@ from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import Mqtt, state_directory
 
 if TYPE_CHECKING:
+    from edgeml.ota.host import Change
     from edgeml.ota.settings import Updates
-    from edgeml.ota.updater import Change
     from edgeml.updating import Updating
 
 log: Final = logging.getLogger("edgeml.device")
@@ -116,15 +116,19 @@ class Device:
         self._updating = (
             None if updates is None else _updating(device_id, updates, sync, self._clock)
         )
-        self._streams = Streams(
-            model,
-            lambda one: Lane(
-                one if self._updating is None else self._updating.resolve(one),
-                on_nan=on_nan,
-                limits=limits,
-                on_out_of_range=on_out_of_range,
-            ),
-        )
+        try:
+            self._streams = Streams(
+                model,
+                lambda one: Lane(
+                    one if self._updating is None else self._updating.resolve(one),
+                    on_nan=on_nan,
+                    limits=limits,
+                    on_out_of_range=on_out_of_range,
+                ),
+            )
+        except BaseException:
+            self._end_updates()
+            raise
         try:
             _check_limits(limits or {}, self.models)
             self._duty = None if duty is None else DutyControl(duty, self._clock, thermometer)
@@ -133,9 +137,11 @@ class Device:
                 self._delivery.start()
             if self._updating is not None:
                 self._updating.observers.append(self._on_change)
+                self._updating.moved = self._tell_updates
                 self._updating.start(self._streams.lanes)
         except BaseException:
             self._streams.close()
+            self._end_updates()
             raise
 
     @property
@@ -201,6 +207,14 @@ class Device:
             ConfigError: the device was made without `updates`.
         """
         return self._needs_updates().standing() or {}
+
+    def check_for_update(self) -> None:
+        """Let the updates' thread look at once at what is offered.
+
+        Raises:
+            ConfigError: the device was made without `updates`.
+        """
+        self._needs_updates().check_now()
 
     def agree(self, release: str) -> None:
         """Let a release that waits be installed, under the policy `ask`.
@@ -276,8 +290,7 @@ class Device:
         What is not delivered by then stays in the outbox and goes out the next time.
         """
         self._closed = True
-        if self._updating is not None:
-            self._updating.close()
+        self._end_updates()
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.close(timeout_s)
@@ -325,7 +338,15 @@ class Device:
         self._delivery.event("update", change.as_dict())
         if change.event in ("unhealthy", "revoked"):
             self._delivery.event("rollback", {"release": change.release, "reason": change.reason})
-        self._delivery.set_update(self._updating.standing())
+        self._tell_updates()
+
+    def _tell_updates(self) -> None:
+        if self._delivery is not None and self._updating is not None:
+            self._delivery.set_update(self._updating.standing())
+
+    def _end_updates(self) -> None:
+        if self._updating is not None:
+            self._updating.close()
 
     def _turn_duty(self, duty: DutyControl) -> None:
         """Widen the strides, or bring them back, as the last seconds ask for."""

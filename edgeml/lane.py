@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeml.errors import ConfigError, InputError, nearest
+from edgeml.errors import BackendError, ConfigError, InputError, nearest
 from edgeml.result import Result
 from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
@@ -22,6 +22,13 @@ from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
 
 ModelLike = str | os.PathLike[str] | bytes | Model
+
+
+Watch = Callable[[Window, Result], object]
+"""Told of each window and what a model made of it, before it is steadied; in the loop."""
+
+Rescue = Callable[[Model, Exception], bool]
+"""Asked when a model fails at a window; True where another one was offered in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,9 @@ class Lane:
         self._on_nan = on_nan
         self._on_out_of_range = on_out_of_range
         self._factor = 1
-        self._offered: deque[Model] = deque()
+        self._offered: deque[tuple[Model, bool]] = deque()
+        self.watch: Watch | None = None
+        self.rescue: Rescue | None = None
         self.window: Window | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
@@ -126,8 +135,7 @@ class Lane:
             InputError: the window does not fit.
             BackendError: the interpreter failed.
         """
-        while self._offered:
-            self._take_over(self._offered.popleft())
+        self._take_over_offered()
         if isinstance(items, Block):
             for window in self._windower.push_block(items):
                 yield from self._answer(window)
@@ -137,11 +145,15 @@ class Lane:
             if found is not None:
                 yield from self._answer(found)
 
-    def offer(self, model: Model) -> bool:
+    def offer(self, model: Model, *, owned: bool = True) -> bool:
         """Serve with another model of the same name between two windows; from any thread.
 
-        The lane owns it from here on. Labels, threshold, preprocessing and smoothing
-        change with it, and where it takes other windows, the window under way begins anew.
+        Labels, threshold, preprocessing and smoothing change with it, and where it takes
+        other windows, the window under way begins anew.
+
+        Args:
+            model: warm, if the first window should not wait.
+            owned: the lane closes it when it has done with it.
 
         Returns:
             False where the lane has no model of that name, or cannot take this one.
@@ -151,7 +163,7 @@ class Lane:
         shape = model.manifest.inputs.shape
         if len(self._stages) > 1 and shape != self.model.manifest.inputs.shape:
             return False
-        self._offered.append(model)
+        self._offered.append((model, owned))
         return True
 
     def close(self) -> None:
@@ -159,12 +171,18 @@ class Lane:
         for stage in self._stages:
             stage.close()
         while self._offered:
-            self._offered.popleft().close()
+            model, owned = self._offered.popleft()
+            if owned:
+                model.close()
 
-    def _take_over(self, model: Model) -> None:
+    def _take_over_offered(self) -> None:
+        while self._offered:
+            self._take_over(*self._offered.popleft())
+
+    def _take_over(self, model: Model, owned: bool) -> None:
         stage = next(one for one in self._stages if one.model.ref.name == model.ref.name)
         before = self.model.manifest.inputs
-        stage.take_over(model)
+        stage.take_over(model, owned=owned)
         if self.model.manifest.inputs != before:
             self._limits = _limits_of(self.model, self._ranges)
             self._windower = self._new_windower()
@@ -185,8 +203,22 @@ class Lane:
         for stage in self._stages:
             if results and not stage.passes(results[-1]):
                 break
-            results.append(stage.answer(window))
+            result = self._ask(stage, window)
+            if result is None:
+                break
+            results.append(result)
         return results
+
+    def _ask(self, stage: "_Stage", window: Window) -> Result | None:
+        """One model's answer; None where it failed, and what replaces it takes other windows."""
+        try:
+            return stage.answer(window, self.watch)
+        except (BackendError, InputError) as exc:
+            before = self.model.manifest.inputs
+            if self.rescue is None or not self.rescue(stage.model, exc):
+                raise
+        self._take_over_offered()
+        return stage.answer(window, self.watch) if self.model.manifest.inputs == before else None
 
 
 class _Stage:
@@ -200,17 +232,20 @@ class _Stage:
         self.passes = passes
         self._smoother: Smoother | None = smoother(self.model.manifest.outputs)
 
-    def answer(self, window: Window) -> Result:
+    def answer(self, window: Window, watch: Watch | None) -> Result:
         result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
+        if watch is not None:
+            watch(window, result)
         if self._smoother is None:
             return result
         if window.broken:
             self._smoother.reset()
         return self._smoother.push(result)
 
-    def take_over(self, model: Model) -> None:
-        self.close()
-        self.model, self._owned = model, True
+    def take_over(self, model: Model, *, owned: bool) -> None:
+        if model is not self.model:
+            self.close()
+        self.model, self._owned = model, owned
         self._smoother = smoother(model.manifest.outputs)
 
     def reset(self) -> None:

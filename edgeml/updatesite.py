@@ -1,32 +1,36 @@
 """Where one model of a device is updated: its factory bundle, its store, its trial, its lane.
 
-It is the device's side of `ota.updater.Host`. A bundle whose probation the
-process does not survive is undone here, before it is loaded once more.
+It is the device's side of `ota.host.Host`. A bundle whose probation the
+process does not survive is undone here, before it is loaded once more, and one
+that fails at a window gives way to the one before in the midst of the loop.
 """
 
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.bundle import Bundle
-from edgeml.errors import ConfigError, EdgeMLError
-from edgeml.lane import Lane
+from edgeml.errors import ConfigError, EdgeMLError, InputError, UpdateError
+from edgeml.factory import Factory, probed
+from edgeml.lane import Lane, ModelLike
 from edgeml.manifest import InputSpec
-from edgeml.ota.probation import Incumbent, Means, Probation
+from edgeml.ota.host import Change, Shadowed, Verdict
+from edgeml.ota.journal import Held
+from edgeml.ota.probation import Incumbent, Lately, Probation
+from edgeml.ota.report import standing_of
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 from edgeml.ota.store import Store
-from edgeml.ota.updater import Change, Verdict
 from edgeml.result import Result
 from edgeml.runtime.model import Model
-from edgeml.runtime.probe import probe
+from edgeml.sensors.sample import Window
+from edgeml.shadow import Shadow
 
 log: Final = logging.getLogger("edgeml.updates")
 
-_RECENT: Final = 1000
-"""Results after which the incumbent's means begin anew, so that they speak of lately."""
+_TELL_FRACTION: Final = 0.01
+"""Progress is told when so much more has come."""
 
 Observer = Callable[[Change], object]
 
@@ -35,34 +39,53 @@ class Site:
     """One model of a device: its factory bundle, its store, and the lane that it serves in.
 
     Args:
-        factory: what the device was made with.
+        given: what the device was made with.
         folder: for the store.
-        limits: of a probation.
+        updates: the policy.
     """
 
-    def __init__(self, factory: str | os.PathLike[str] | bytes, folder: Path, updates: Updates):
-        self._factory = factory
-        self._factory_manifest = _read(factory).manifest
-        self.name = self._factory_manifest.name
+    def __init__(self, given: ModelLike, folder: Path, updates: Updates) -> None:
+        self._factory = Factory(given)
+        self.name = self._factory.manifest.name
         self._updates = updates
         self._lane: Lane | None = None
         self._observers: list[Observer] = []
+        self._moved: Callable[[], object] = lambda: None
+        self._over: Callable[[], bool] = lambda: False
         self.store = Store(folder / self.name, report=lambda said: log.warning("%s", said))
-        self._means = Means()
-        self._before = Incumbent()
+        self._lately = Lately(self.store.journal.incumbent, updates.probation.least)
+        self._shadow: Shadow | None = None
+        self._here: tuple[int, int] | None = None
+        self._told = 0.0
+        self._rescued = False
         self.undone: Change | None = None
         self.verdict: str | None = None
         self.passed = False
-        self._probation = self._resume()
+        self._probation: Probation | None = None
 
-    def starts_with(self) -> str | os.PathLike[str] | bytes:
+    def starts_with(self) -> ModelLike:
         """What to load now: the bundle that was installed last, else the factory's."""
+        self._probation = self._resume()
         current = self.store.current
-        return self._factory if current is None else current
+        return self._factory.given if current is None else current
 
-    def attach(self, lane: Lane, observers: list[Observer]) -> None:
-        """Say where it serves, and who hears of changes; of what the start undid, at once."""
-        self._lane, self._observers = lane, observers
+    def attach(
+        self,
+        lane: Lane,
+        observers: list[Observer],
+        moved: Callable[[], object],
+        over: Callable[[], bool],
+    ) -> None:
+        """Say where it serves, and who hears of changes; of what the start undid, at once.
+
+        Args:
+            lane: where it serves.
+            observers: told of each change.
+            moved: called when a download has come on.
+            over: whether what is under way should end.
+        """
+        self._lane, self._observers, self._moved, self._over = lane, observers, moved, over
+        lane.rescue = self._rescue
         if self.undone is not None:
             self.report(self.undone)
 
@@ -70,33 +93,72 @@ class Site:
         """Take a result into account; from the loop, so it must cost next to nothing."""
         probation = self._probation
         if probation is None:
-            if self._means.count >= _RECENT:
-                self._means = Means()
-            self._means.add(result)
+            self._lately.add(result)
         elif self.verdict is None and result.model.version == self._version_on_probation():
             self.verdict = probation.push(result)
             self.passed = probation.passed
 
     def standing(self, group: str) -> dict[str, Any]:
         """What the state topic says of this model's updates."""
+        return standing_of(self.store.journal, group, self._here)
+
+    def stop(self) -> None:
+        """The device is closed as somebody wished: what was learned of the model is kept."""
+        self._end_shadow()
         journal = self.store.journal
-        trying = journal.candidate or journal.current
-        on_probation = journal.state in (State.PROBATION, State.ROLLING_BACK)
-        reasons = list(journal.bad.values())
-        installed = journal.previous if on_probation else journal.current
-        return {
-            "state": journal.state.value,
-            "release": None if trying is None else trying.release,
-            "group": group,
-            "installed": None if installed is None else installed.release,
-            "previous": None if journal.previous is None else journal.previous.release,
-            "bad": list(journal.bad),
-            "reason": reasons[-1] if reasons else None,
-        }
+        try:
+            self.store.stopped()
+            if self._probation is None and journal.state is not State.PROBATION:
+                self.store.change(incumbent=self._lately.incumbent)
+        except UpdateError as exc:
+            log.warning("%s: %s", self.name, exc)
 
     def factory_version(self) -> int:
         """The version of the model that the device was made with."""
-        return self._factory_manifest.version
+        return self._factory.manifest.version
+
+    def pieces(self) -> Iterable[bytes]:
+        """The factory's bundle, cut into chunks."""
+        return self._factory.pieces()
+
+    def incumbent(self) -> Incumbent:
+        """How the model that serves does."""
+        return self._lately.incumbent
+
+    def progress(self, here_bytes: int, all_bytes: int) -> None:
+        """Take note of how much of a candidate has come.
+
+        Raises:
+            UpdateError: the device is being closed.
+        """
+        self._here = (here_bytes, all_bytes)
+        fraction = here_bytes / all_bytes
+        if fraction - self._told >= _TELL_FRACTION or fraction < self._told:
+            self._told = fraction
+            self._moved()
+        if self._over():
+            raise UpdateError("stopped: the device is being closed; the next start goes on")
+
+    def shadow(self, path: Path, windows: int) -> None:
+        """Let a bundle see the next windows beside the incumbent; its answers go nowhere."""
+        self._end_shadow()
+        if self._lane is None:
+            raise ConfigError(f"no lane runs {self.name}")
+        model = Model.load(path)
+        shadow = self._shadow = Shadow(model, windows)
+
+        def watch(window: Window, result: Result) -> None:
+            if result.model.name == self.name:
+                shadow.see(window, result)
+
+        self._lane.watch = watch
+
+    def shadowed(self) -> Shadowed | None:
+        """What came of that; None while it goes on."""
+        outcome = None if self._shadow is None else self._shadow.outcome
+        if outcome is not None:
+            self._end_shadow()
+        return outcome
 
     def misfit(self, path: Path) -> str | None:
         """Why a bundle is not for this device's sensors; None where it is."""
@@ -106,40 +168,31 @@ class Site:
             return f"invalid: {exc}"
         if manifest.name != self.name:
             return f"wrong device: it is {manifest.name}, this device runs {self.name}"
-        return _difference(self._factory_manifest.inputs, manifest.inputs)
+        return _difference(self._factory.manifest.inputs, manifest.inputs)
 
     def probe(self, path: Path | None) -> Verdict:
         """How a bundle does in a process of its own on this machine; None is the factory's."""
-        what = self._factory if path is None else path
-        if isinstance(what, bytes):
-            return Verdict(None)
-        try:
-            report = probe(what)
-        except EdgeMLError as exc:
-            return Verdict(f"crashes: {exc}")
-        if report.error is not None:
-            return Verdict(f"crashes: {report.error}")
-        if report.violations:
-            return Verdict(f"broken promise: {'; '.join(report.violations)}")
-        p95_ms = report.facts.get("p95_ms")
-        return Verdict(None, p95_ms if isinstance(p95_ms, float) else None)
+        return self._factory.probe() if path is None else probed(path)
 
     def swap(self, path: Path | None) -> None:
         """Serve with another bundle from the next window on; None is the factory's."""
-        model = Model.load(self._factory if path is None else path)
+        model, owned = self._factory.load() if path is None else (Model.load(path), True)
         try:
             model.warm_up()
-        except EdgeMLError:
-            model.close()
+            journal = self.store.journal
+            self._lately = Lately(Incumbent(), self._updates.probation.least)
+            self.verdict, self.passed, self._rescued = None, False, False
+            on_probation = journal.state is State.PROBATION
+            self._probation = self._new_probation(0) if on_probation else None
+            # Without a lane, as for `edgeml update`, the next start serves with it.
+            if self._lane is not None and not self._lane.offer(model, owned=owned):
+                raise ConfigError(f"no lane runs {self.name} with windows such as these")
+        except BaseException:
+            if owned:
+                model.close()
             raise
-        if self._probation is None:
-            self._before = self._means.incumbent
-        self._means, self.verdict, self.passed = Means(), None, False
-        on_probation = self.store.journal.state is State.PROBATION
-        self._probation = self._new_probation(0) if on_probation else None
-        if self._lane is None or not self._lane.offer(model):
+        if self._lane is None and owned:
             model.close()
-            raise ConfigError(f"no lane runs {self.name}")
 
     def report(self, change: Change) -> None:
         """Take note of a change, and tell everybody."""
@@ -148,21 +201,68 @@ class Site:
             observer(change)
 
     def settle(self) -> None:
-        """Forget the trial that is over."""
-        if self.store.journal.state is not State.PROBATION:
+        """Forget what is over: the trial, and a shadow run that nothing waits for."""
+        state = self.store.journal.state
+        if state is not State.PROBATION:
             self._probation = None
+        if state is not State.SHADOWING:
+            self._end_shadow()
+
+    def _end_shadow(self) -> None:
+        shadow, self._shadow = self._shadow, None
+        if shadow is not None:
+            if self._lane is not None:
+                self._lane.watch = None
+            shadow.close()
+
+    def _rescue(self, model: Model, failure: Exception) -> bool:
+        """A model on probation failed at a window: let the one before serve, in the loop, at once.
+
+        The journal follows in the updates' thread; if the power goes in between, the next
+        start is counted as every start on probation is.
+        """
+        if model.ref.name != self.name or self._probation is None:
+            return False
+        if self._rescued:
+            return True
+        back = self.store.journal.previous
+        try:
+            before, owned = self._before(back)
+        except EdgeMLError as exc:
+            log.warning("%s: the model before cannot be loaded either: %s", self.name, exc)
+            return False
+        same = before.manifest.inputs == model.manifest.inputs
+        lane = self._lane
+        if (
+            (isinstance(failure, InputError) and same)
+            or lane is None
+            or not lane.offer(before, owned=owned)
+        ):
+            if owned:
+                before.close()
+            return False
+        log.warning("%s: %s; the model before serves on", self.name, failure)
+        self._rescued = True
+        self.verdict = f"crashes: {failure}"
+        return True
+
+    def _before(self, held: Held | None) -> tuple[Model, bool]:
+        return (
+            self._factory.load() if held is None else (Model.load(self.store.path_of(held)), True)
+        )
 
     def _version_on_probation(self) -> int | None:
         current = self.store.journal.current
         return None if current is None else current.version
 
     def _new_probation(self, starts: int) -> Probation:
-        return Probation(self._updates.probation, self._before, starts)
+        return Probation(self._updates.probation, self.store.journal.incumbent, starts)
 
     def _broken(self) -> str | None:
         """Why the current bundle cannot even be loaded; None where it can."""
         try:
-            Model.load(self.starts_with()).close()
+            if self.store.current is not None:
+                Model.load(self.store.current).close()
         except EdgeMLError as exc:
             return f"crashes: {exc}"
         return None
@@ -181,10 +281,6 @@ class Site:
         release = "" if held is None else held.release
         self.undone = Change("probation", "unhealthy", "idle", release, reason)
         return None
-
-
-def _read(factory: str | os.PathLike[str] | bytes) -> Bundle:
-    return Bundle.from_bytes(factory) if isinstance(factory, bytes) else Bundle.read(factory)
 
 
 def _difference(mine: InputSpec, theirs: InputSpec) -> str | None:

@@ -6,27 +6,35 @@ work; the loop is asked for two assignments a window.
 """
 
 import logging
+import os
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.clock import Clock
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, EdgeMLError, UpdateError, nearest
 from edgeml.lane import Cascade, Lane, ModelLike
+from edgeml.ota.carryout import carry_out
+from edgeml.ota.lock import FolderLock, holder_of
+from edgeml.ota.mailbox import Mailbox, Request
 from edgeml.ota.mqtt import Broker, Shelf
 from edgeml.ota.settings import Updates
 from edgeml.ota.transport import Folder, Http, Transport
 from edgeml.ota.trustprocess import TrustProcess
 from edgeml.ota.updater import Updater
 from edgeml.result import Result
-from edgeml.runtime.model import Model
 from edgeml.updatesite import Observer, Site
 
 log: Final = logging.getLogger("edgeml.updates")
 
 _TURN_S: Final = 1.0
 _JOIN_S: Final = 5.0
+_MOVE_S: Final = 2.0
+"""Between two reports of a download's progress."""
+_LOCK_PATIENCE_S: Final = 20.0
+_LOCK_LOOK_S: Final = 0.1
 
 
 class Updating:
@@ -35,13 +43,13 @@ class Updating:
     Args:
         device: the device's id.
         settings: the policy.
-        folder: where models and metadata are kept.
+        folder: where models and metadata are kept; one process at a time has it.
         clock: the time.
         shelf: the published files at the broker; None without one.
 
     Raises:
         ConfigError: no way to published files was named, or the root cannot be read.
-        UpdateError: the folder cannot be used, or the root is none.
+        UpdateError: the folder cannot be used, or another process uses it.
     """
 
     def __init__(
@@ -58,9 +66,13 @@ class Updating:
         self._clock = clock
         self._root = settings.read_root()
         self._transports = _transports(settings, clock, shelf)
+        self._lock = _locked(folder)
+        self._mailbox = Mailbox(folder)
         self._sites: dict[str, Site] = {}
-        self._updaters: list[tuple[Site, Updater]] = []
+        self._updaters: dict[str, tuple[Site, Updater]] = {}
         self.observers: list[Observer] = []
+        self.moved: Callable[[], object] = lambda: None
+        self._move_due_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgeml-updates", daemon=True)
 
@@ -68,36 +80,44 @@ class Updating:
         """What to load instead of the factory's.
 
         Raises:
-            ConfigError: the model was loaded already, or two have one name.
+            ConfigError: two models have one name.
         """
         if isinstance(what, Cascade):
             return Cascade(self._resolve(what.gate), self._resolve(what.then), what.when)
         return self._resolve(what)
 
     def _resolve(self, what: ModelLike) -> ModelLike:
-        if isinstance(what, Model):
-            raise ConfigError(
-                f"updates: {what.ref.name} was given loaded; give its file or its bytes, so that "
-                "the device can go back to it and close it"
-            )
+        return self.add(what).starts_with()
+
+    def add(self, what: ModelLike) -> Site:
+        """Take care of a model.
+
+        Raises:
+            ConfigError: two models have one name.
+        """
         site = Site(what, self._folder, self._settings)
         if site.name in self._sites:
             raise ConfigError(
                 f"two models are called {site.name}; updates could not tell them apart"
             )
         self._sites[site.name] = site
-        return site.starts_with()
+        return site
 
     def start(self, lanes: Sequence[Lane]) -> None:
         """Begin to look for updates of the models in these lanes."""
-        trust = TrustProcess(self._folder / "trust", self._root)
         for lane in lanes:
             for model in lane.models:
                 site = self._sites.get(model.ref.name)
                 if site is not None:
-                    site.attach(lane, self.observers)
-                    self._updaters.append((site, self._updater(site, trust)))
+                    site.attach(lane, self.observers, self._moved_on, self._over.is_set)
+        self.prepare()
         self._thread.start()
+
+    def prepare(self) -> None:
+        """Make ready to do what somebody asks for, without a thread of its own."""
+        trust = TrustProcess(self._folder / "trust", self._root)
+        for name, site in self._sites.items():
+            self._updaters[name] = (site, self._updater(site, trust))
 
     def observe(self, result: Result) -> None:
         """Take a result into account; from the loop."""
@@ -110,26 +130,66 @@ class Updating:
         first = next(iter(self._sites.values()), None)
         return None if first is None else first.standing(self._settings.group)
 
+    def standings(self) -> Mapping[str, Mapping[str, Any]]:
+        """Every model's updates, by its name."""
+        return {name: site.standing(self._settings.group) for name, site in self._sites.items()}
+
     def agree(self, release: str) -> None:
         """Let a release that waits be installed.
 
         Raises:
             UpdateError: it does not wait.
         """
-        for _, updater in self._updaters:
-            if updater.waiting_for is not None or len(self._updaters) == 1:
-                updater.agree(release)
+        updaters = [updater for _, updater in self._updaters.values()]
+        waiting = [updater for updater in updaters if updater.waiting_for == release]
+        (waiting or updaters)[0].agree(release)
 
     def check_now(self) -> None:
         """Look at what is offered at once."""
-        for _, updater in self._updaters:
+        for _, updater in self._updaters.values():
             updater.check_now()
+
+    def do(self, request: Request) -> Mapping[str, Any]:
+        """Do what somebody asks for; only in the thread that the updates live in.
+
+        Returns:
+            What came of it: `error` and its `code` where nothing did.
+        """
+        try:
+            site, updater = self._asked(request.model)
+            said = carry_out(request, updater, site.store)
+        except EdgeMLError as exc:
+            return {"error": str(exc), "code": exc.exit_code}
+        return {"model": site.name, **said, "update": site.standing(self._settings.group)}
 
     def close(self) -> None:
         """End the thread; what was under way goes on with the next start."""
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(_JOIN_S)
+            if self._thread.is_alive():
+                log.warning("the updates' thread ends when what it is busy with does")
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        """What was learned is kept, and the folder let go of; by the thread, if there was one."""
+        for site in self._sites.values():
+            site.stop()
+        for transport in self._transports:
+            transport.close()
+        self._lock.release()
+
+    def _asked(self, name: str | None) -> tuple[Site, Updater]:
+        if name is None and len(self._updaters) == 1:
+            return next(iter(self._updaters.values()))
+        found = self._updaters.get(name or "")
+        if found is None:
+            known = ", ".join(self._updaters)
+            raise ConfigError(
+                f"which model? This device runs {known}{nearest(name or '', self._updaters)}"
+            )
+        return found
 
     def _updater(self, site: Site, trust: Any) -> Updater:
         return Updater(
@@ -143,10 +203,22 @@ class Updating:
             self._clock,
         )
 
+    def _moved_on(self) -> None:
+        """A download has come on: say so, but not all the time."""
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._move_due_s:
+            self._move_due_s = now_s + _MOVE_S
+            self.moved()
+
     def _run(self) -> None:
         while not self._over.wait(_TURN_S):
-            for site, updater in self._updaters:
-                self._turn(site, updater)
+            request = self._mailbox.take()
+            if request is not None:
+                self._mailbox.answer(request, self.do(request))
+            for site, updater in self._updaters.values():
+                if not self._over.is_set():
+                    self._turn(site, updater)
+        self._finish()
 
     def _turn(self, site: Site, updater: Updater) -> None:
         try:
@@ -157,6 +229,18 @@ class Updating:
             # This thread must outlive what nobody thought of: a device without it would
             # serve the same model for ever.
             log.exception("%s: the updates go on after an error", site.name)
+
+
+def _locked(folder: Path) -> FolderLock:
+    """The folder's lock; a device of this very process that is just ending is waited for."""
+    give_up_s = time.monotonic() + _LOCK_PATIENCE_S
+    while True:
+        try:
+            return FolderLock(folder)
+        except UpdateError:
+            if holder_of(folder) != os.getpid() or time.monotonic() >= give_up_s:
+                raise
+        time.sleep(_LOCK_LOOK_S)
 
 
 def _transports(settings: Updates, clock: Clock, shelf: Shelf | None) -> list[Transport]:

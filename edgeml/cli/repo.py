@@ -39,8 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         made.add_argument("dir", type=Path, metavar="DIR", help="the repository's folder")
         made.add_argument("--json", action="store_true", help="print one JSON object")
         made.add_argument(
-            "--keys", type=Path, metavar="FOLDER", help="where key files lie that are kept apart"
-        )
+            "--keys", type=Path, action="append", metavar="FOLDER",
+            help="where key files lie that are kept apart; may be given several times",
+        )  # fmt: skip
         return made
 
     init = command("init", "found a repository: keys, and a first version of everything")

@@ -17,9 +17,9 @@ from typing import Any, Final, TextIO
 
 from edgeml.clock import SystemClock
 from edgeml.device import Device
+from edgeml.ota.host import Change
 from edgeml.ota.probation import Limits
 from edgeml.ota.settings import Updates
-from edgeml.ota.updater import Change
 from edgeml.sensors.replay import Replay
 from edgeml.sensors.sample import Window
 from edgeml.sync.settings import Mqtt

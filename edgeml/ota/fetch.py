@@ -6,7 +6,7 @@ lies costs its own time and nothing else.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from edgeml.errors import UpdateError
@@ -23,26 +23,72 @@ log: Final = logging.getLogger("edgeml.updates")
 _MAX_ENCODED_BYTES: Final = MAX_CHUNK_BYTES + 1
 
 
-def fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) -> Held:
+Progress = Callable[[int, int], object]
+"""Told how many bytes are here, of how many."""
+
+
+def fetch(
+    store: Store,
+    index: ReleaseIndex,
+    transports: Sequence[Transport],
+    *,
+    pieces: Callable[[], Iterable[bytes]] = tuple,
+    progress: Progress = lambda _here, _all: None,
+) -> Held:
     """Get a release together, from where it was left.
+
+    Args:
+        store: where it goes.
+        index: what it is made of.
+        transports: who is asked, the best first.
+        pieces: of a model that is here and not in the store: the factory's, cut.
+        progress: told of what has come.
 
     Raises:
         UpdateError: it does not fit on the disk, or no transport has all of it now. What
             came is kept, and the next call goes on from there.
     """
     try:
-        return _fetch(store, index, transports)
+        parcel = Parcel(store, index)
+        _copy(store, parcel, pieces)
+        progress(parcel.here_bytes, index.bundle_bytes)
+        return _fetch(parcel, index, transports, progress)
     except OSError as exc:
         raise UpdateError(
             f"disk: {store.folder} took no more of {index.release} ({exc.strerror or exc})"
         ) from exc
 
 
-def _fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) -> Held:
-    parcel = Parcel(store, index)
+def _copy(store: Store, parcel: Parcel, pieces: Callable[[], Iterable[bytes]]) -> None:
     journal = store.journal
     parcel.copy_from([held for held in (journal.current, journal.previous) if held is not None])
+    if journal.current is None and parcel.missing():
+        parcel.copy_pieces(pieces())
+
+
+def _fetch(
+    parcel: Parcel, index: ReleaseIndex, transports: Sequence[Transport], progress: Progress
+) -> Held:
     lies: list[str] = []
+    try:
+        _ask(parcel, transports, lies, lambda: progress(parcel.here_bytes, index.bundle_bytes))
+    finally:
+        parcel.sync()
+    left = len(parcel.missing())
+    if left:
+        where = ", ".join(transport.name for transport in transports) or "no transport"
+        reason = lies[0] if lies else f"missing: {left} chunks of {index.release}"
+        raise UpdateError(f"{reason}; asked {where}, {parcel.fraction:.0%} is here")
+    return parcel.finish()
+
+
+def _ask(
+    parcel: Parcel,
+    transports: Sequence[Transport],
+    lies: list[str],
+    came: Callable[[], object],
+) -> None:
+    """Ask one transport after the other for what is missing; note what they had wrong."""
     for transport in transports:
         wanted = {file_name(chunk.digest): chunk for _, chunk in parcel.missing()}
         for name, encoded in transport.fetch(list(wanted), _MAX_ENCODED_BYTES):
@@ -54,10 +100,4 @@ def _fetch(store: Store, index: ReleaseIndex, transports: Sequence[Transport]) -
             except UpdateError as exc:
                 lies.append(f"{transport.name}: {exc}")
                 log.warning("%s: %s", transport.name, exc)
-    parcel.sync()
-    left = len(parcel.missing())
-    if left:
-        where = ", ".join(transport.name for transport in transports) or "no transport"
-        reason = lies[0] if lies else f"missing: {left} chunks of {index.release}"
-        raise UpdateError(f"{reason}; asked {where}, {parcel.fraction:.0%} is here")
-    return parcel.finish()
+            came()

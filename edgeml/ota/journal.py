@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgeml.errors import UpdateError
 from edgeml.jsonread import Fields
+from edgeml.ota.probation import Incumbent
 from edgeml.ota.states import Event, State, follow
 from edgeml.releases.document import read_document
 from edgeml.releases.names import checked_digest, parse_release_id
@@ -46,10 +47,14 @@ class Journal:
         current: the bundle that serves; None for the factory's model.
         previous: the one before, for going back; None for the factory's model.
         candidate: what is being fetched or tried.
-        starts: of the process since the current one was activated, while on probation.
+        starts: of the process since the current one was activated, while on probation; those
+            that ended as somebody wished do not count.
         bad: releases that failed on this device, with the reason.
         floor_s: the latest signed time seen; a clock behind it is wrong.
-        pinned: no release is looked at.
+        pinned: the one release that may be installed; "" for none, None where any may.
+        tries: of probing the candidate, each counted before it begins.
+        incumbent: how the model did that serves, or the one that probation compares with.
+        floor_root: the version of the root under which the floor was learned.
     """
 
     state: State = State.IDLE
@@ -59,7 +64,10 @@ class Journal:
     starts: int = 0
     bad: Mapping[str, str] = field(default_factory=dict)
     floor_s: int = 0
-    pinned: bool = False
+    pinned: str | None = None
+    tries: int = 0
+    incumbent: Incumbent = field(default_factory=Incumbent)
+    floor_root: int = 0
 
     def after(self, event: Event, **changes: Any) -> "Journal":
         """The journal one step further in the table of states.
@@ -103,10 +111,32 @@ class Journal:
             starts=fields.integer("starts"),
             bad=bad,
             floor_s=fields.integer("floor_s"),
-            pinned=fields.boolean("pinned"),
+            pinned=_pinned(fields),
+            tries=fields.integer("tries", default=0),
+            incumbent=_incumbent(fields),
+            floor_root=fields.integer("floor_root", default=0),
         )
 
 
 def _held(fields: Fields, key: str) -> Held | None:
     child = fields.optional_child(key)
     return None if child is None else Held(child.text("release"), child.text("digest"))
+
+
+def _pinned(fields: Fields) -> str | None:
+    """Earlier journals said true or false."""
+    if isinstance(fields.value("pinned"), bool):
+        return "" if fields.boolean("pinned") else None
+    return fields.optional_text("pinned")
+
+
+def _incumbent(fields: Fields) -> Incumbent:
+    child = fields.optional_child("incumbent")
+    if child is None:
+        return Incumbent()
+    return Incumbent(
+        child.optional_number("mean_us"),
+        child.optional_number("mean_score"),
+        child.integer("longest", default=0),
+        child.integer("count", default=0),
+    )

@@ -37,14 +37,23 @@ class Parcel:
         self._path = store.part_of(index.release)
         self._map = self._path.with_suffix(".map")
         self._unsynced = 0
+        self._offsets = index.offsets
         self._have = self._resume()
-        store.check_room(sum(c.plain_bytes for _, c in self.missing()))
+        self._places: dict[str, list[int]] = {}
+        for i, chunk in enumerate(index.chunks):
+            self._places.setdefault(chunk.digest, []).append(i)
+        self._left_bytes = self._missing_bytes()
+        store.check_room(self._left_bytes)
+
+    @property
+    def here_bytes(self) -> int:
+        """How many of the bundle's bytes are here."""
+        return self._index.bundle_bytes - self._left_bytes
 
     @property
     def fraction(self) -> float:
         """How much of the bundle is here, by bytes, 0 to 1."""
-        left = sum(chunk.plain_bytes for _, chunk in self.missing())
-        return 1.0 - left / self._index.bundle_bytes
+        return self.here_bytes / self._index.bundle_bytes
 
     def missing(self) -> list[tuple[int, ChunkRef]]:
         """What has not come yet, in the bundle's order."""
@@ -52,12 +61,12 @@ class Parcel:
 
     def put(self, digest: str, plain: bytes) -> None:
         """Take a chunk that was verified; wherever the bundle has it, it is put."""
-        offsets = self._index.offsets
-        for i, chunk in self.missing():
-            if chunk.digest == digest:
-                self._store.disk.write(self._path, offsets[i], plain)
+        for i in self._places.get(digest, ()):
+            if not self._have[i]:
+                self._store.disk.write(self._path, self._offsets[i], plain)
                 self._have[i] = 1
                 self._unsynced += len(plain)
+                self._left_bytes -= len(plain)
         if self._unsynced >= SYNC_BYTES:
             self.sync()
 
@@ -67,21 +76,23 @@ class Parcel:
         Returns:
             How many bytes need not be fetched.
         """
-        copied = 0
+        before = self.here_bytes
         for held in helds:
             index = self._store.index_of(held)
             data = self._store.disk.read(self._store.path_of(held))
-            if index is None or data is None or not self.missing():
-                continue
-            wanted = {chunk.digest for _, chunk in self.missing()}
-            for offset, chunk in zip(index.offsets, index.chunks, strict=True):
-                plain = data[offset : offset + chunk.plain_bytes]
-                if chunk.digest in wanted and digest_of(plain) == chunk.digest:
-                    wanted.discard(chunk.digest)
-                    self.put(chunk.digest, plain)
-                    copied += len(plain)
-        self.sync()
-        return copied
+            if index is not None and data is not None:
+                self.copy_pieces(
+                    data[offset : offset + chunk.plain_bytes]
+                    for offset, chunk in zip(index.offsets, index.chunks, strict=True)
+                )
+        return self.here_bytes - before
+
+    def copy_pieces(self, pieces: Iterable[bytes]) -> None:
+        """Take those pieces of something else that are chunks of this bundle, too."""
+        if self._left_bytes:
+            for plain in pieces:
+                self.put(digest_of(plain), plain)
+            self.sync()
 
     def sync(self) -> None:
         """Put what has come on the medium, and then the bitmap that says so."""
@@ -121,9 +132,13 @@ class Parcel:
         ):
             plain = data[offset : offset + chunk.plain_bytes]
             self._have[i] = digest_of(plain) == chunk.digest
+        self._left_bytes = self._missing_bytes()
         self._unsynced = max(self._unsynced, 1)
         if len(data) >= self._index.bundle_bytes or any(self._have):
             self.sync()
+
+    def _missing_bytes(self) -> int:
+        return sum(chunk.plain_bytes for _, chunk in self.missing())
 
     def _resume(self) -> bytearray:
         """The bitmap of the same bundle; an empty one otherwise."""

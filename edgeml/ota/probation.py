@@ -3,17 +3,29 @@
 A model on probation is compared with the one it replaced, by what that one's
 last windows showed: how long it took and how sure it was. Four things end a
 probation early: the process does not stay up, the outputs are not finite, they
-never change, or the model is slower or far less sure than it may be.
+change far less than the incumbent's did, or the model is slower or far less sure
+than it may be. A sensor at rest gives the same answer for hours, so that sameness
+says something only beside what the incumbent said lately; where nothing is known
+of that, a probation goes on until an answer differs.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from edgeml.result import Result
 
 _CONSTANT_WINDOWS: Final = 50
-"""So many results with the very same score are a model that does not look at its input."""
+"""So many equal results are a model that does not look at its input, at the least."""
+
+_CONSTANT_FACTOR: Final = 3
+"""And so many times as many as the incumbent gave in a row."""
+
+_PATIENCE: Final = 10
+"""Probations long that a model may give one answer where no incumbent was watched."""
+
+RECENT: Final = 1000
+"""Results after which means begin anew, so that they speak of lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +49,29 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """What is known of the model before: None where nothing is."""
+    """What is known of the model before.
+
+    Attributes:
+        mean_us: the mean time of a window; None where nothing is known.
+        mean_score: the mean score; None where nothing is known.
+        longest: the most results in a row that were the same.
+        count: results that this was seen in.
+    """
 
     mean_us: float | None = None
     mean_score: float | None = None
+    longest: int = 0
+    count: int = 0
 
 
 class Means:
-    """Mean time and mean score of the results so far."""
+    """Mean time and mean score of the results so far, and how long they stayed the same."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.same = 0
+        self.longest = 0
+        self._last: tuple[str | None, float] | None = None
         self._time_us = 0.0
         self._score = 0.0
 
@@ -56,13 +80,47 @@ class Means:
         self.count += 1
         self._time_us += result.pre_us + result.invoke_us + result.post_us
         self._score += result.score if math.isfinite(result.score) else 0.0
+        said = (result.label, result.score)
+        self.same = self.same + 1 if said == self._last else 1
+        self._last = said
+        self.longest = max(self.longest, self.same)
 
     @property
     def incumbent(self) -> Incumbent:
         """The means, where there is something to take them of."""
         if not self.count:
             return Incumbent()
-        return Incumbent(self._time_us / self.count, self._score / self.count)
+        return Incumbent(
+            self._time_us / self.count, self._score / self.count, self.longest, self.count
+        )
+
+
+class Lately:
+    """How the model that serves does: of this process as soon as it says enough, else from before.
+
+    Args:
+        before: what the journal remembers of it.
+        least: results that say enough.
+    """
+
+    def __init__(self, before: Incumbent, least: int) -> None:
+        self._before = before
+        self._least = least
+        self._means = Means()
+
+    def add(self, result: Result) -> None:
+        """Take a result into account."""
+        if self._means.count >= RECENT:
+            self._before, self._means = self._means.incumbent, Means()
+        self._means.add(result)
+
+    @property
+    def incumbent(self) -> Incumbent:
+        """What a successor is held against."""
+        now = self._means.incumbent
+        if now.count < min(self._least, self._before.count):
+            return self._before
+        return replace(now, longest=max(now.longest, self._before.longest))
 
 
 class Probation:
@@ -79,13 +137,20 @@ class Probation:
         self._incumbent = incumbent
         self._starts = starts
         self._means = Means()
-        self._last: tuple[str | None, float] | None = None
-        self._same = 0
+        known = incumbent.count >= limits.least
+        self._may_repeat = (
+            max(_CONSTANT_WINDOWS, _CONSTANT_FACTOR * incumbent.longest)
+            if known
+            else max(_CONSTANT_WINDOWS, _PATIENCE * limits.windows)
+        )
+        self._must_vary = not known
 
     @property
     def passed(self) -> bool:
         """Whether it has shown itself long enough."""
-        return self._means.count >= self._limits.windows
+        means = self._means
+        varied = means.longest < means.count
+        return means.count >= self._limits.windows and (varied or not self._must_vary)
 
     def crashes(self) -> str | None:
         """Why the process has started too often with this model; None where it has not."""
@@ -103,11 +168,11 @@ class Probation:
         self._means.add(result)
         if not math.isfinite(result.score):
             return f"nan: a score of {result.score}"
-        said = (result.label, result.score)
-        self._same = self._same + 1 if said == self._last else 1
-        self._last = said
-        if self._same >= _CONSTANT_WINDOWS:
-            return f"constant: {self._same} results in a row were {result.label!r} {result.score:g}"
+        if self._means.same >= self._may_repeat:
+            return (
+                f"constant: {self._means.same} results in a row were "
+                f"{result.label!r} {result.score:g}"
+            )
         if self._means.count < self._limits.least:
             return None
         return self._compare()

@@ -26,6 +26,10 @@ class Updates:
         group: the group of devices that this one is in.
         check_interval_s: between two looks at what is offered.
         slower: how many times the incumbent's p95 a candidate's may take in the probe.
+        shadow_windows: windows that a candidate sees beside the incumbent before it takes over;
+            0 for none.
+        shadow_agreement: the least share of them on which both give the same label, 0 to 1; 0
+            only reports it.
         probation: what a new model must keep after it was installed.
         max_bytes_per_s: a bound on downloads; None for none.
         state: the folder for models and metadata; by default `updates-DEVICE` in the
@@ -43,6 +47,8 @@ class Updates:
     group: str = DEFAULT_GROUP
     check_interval_s: float = 3600.0
     slower: float = 2.0
+    shadow_windows: int = 0
+    shadow_agreement: float = 0.0
     probation: Limits = field(default_factory=Limits)
     max_bytes_per_s: float | None = None
     state: str | os.PathLike[str] | None = None
@@ -57,6 +63,12 @@ class Updates:
             raise ConfigError('updates: policy="hours" and hours=(2, 5) go together')
         if not self.check_interval_s > 0 or not self.slower > 0:
             raise ConfigError("updates: check_interval_s and slower should be above 0")
+        if self.shadow_windows < 0 or not 0 <= self.shadow_agreement <= 1:
+            raise ConfigError(
+                "updates: shadow_windows should be 0 or more, shadow_agreement between 0 and 1"
+            )
+        if self.shadow_agreement and not self.shadow_windows:
+            raise ConfigError("updates: shadow_agreement needs shadow_windows")
         checked_name(self.group, "updates: group")
 
     def read_root(self) -> bytes:

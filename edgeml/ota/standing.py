@@ -26,8 +26,10 @@ class Standing:
         offers: by model name; a name without a rule has none.
         revoked: releases that nobody should run.
         signed_s: the latest signed time in all of it.
+        root_version: of the root that all of it rests on.
     """
 
     offers: Mapping[str, Offer] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
     signed_s: int = 0
+    root_version: int = 0

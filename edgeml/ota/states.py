@@ -65,6 +65,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = MappingProxyType(
         (State.PROBATION, Event.UNHEALTHY): State.ROLLING_BACK,
         (State.PROBATION, Event.REVOKED): State.ROLLING_BACK,
         (State.IDLE, Event.REVOKED): State.ROLLING_BACK,
+        (State.IDLE, Event.UNHEALTHY): State.ROLLING_BACK,
         (State.ROLLING_BACK, Event.ROLLED_BACK): State.IDLE,
     }
 )

@@ -19,6 +19,7 @@ from typing import Any, Final
 from edgeml.errors import UpdateError
 from edgeml.ota.disk import Disk, SystemDisk, replace
 from edgeml.ota.journal import Held, Journal
+from edgeml.ota.probation import Incumbent
 from edgeml.ota.states import Event, State
 from edgeml.releases.chunk import digest_of
 from edgeml.releases.index import ReleaseIndex
@@ -96,7 +97,7 @@ class Store:
         self._write(self.journal.after(event, **changes))
 
     def change(self, **changes: Any) -> None:
-        """Change what is no step: the floor, the pin."""
+        """Change what is no step: the floor, the pin, a count."""
         after = changed(self.journal, **changes)
         if after != self.journal:
             self._write(after)
@@ -114,8 +115,11 @@ class Store:
                 f"{needed_bytes + RESERVE_BYTES:,}; remove something, the incumbent is untouched"
             )
 
-    def activate(self) -> None:
+    def activate(self, incumbent: Incumbent | None = None) -> None:
         """Let the candidate serve from the next start on, on probation; one rename decides.
+
+        Args:
+            incumbent: how the model did that it replaces, to be held against it.
 
         Raises:
             UpdateError: there is no whole candidate.
@@ -129,6 +133,8 @@ class Store:
             previous=self.journal.current,
             candidate=None,
             starts=0,
+            tries=0,
+            incumbent=Incumbent() if incumbent is None else incumbent,
         )
 
     def started(self) -> int:
@@ -142,9 +148,25 @@ class Store:
         self.change(starts=self.journal.starts + 1)
         return self.journal.starts
 
+    def stopped(self) -> None:
+        """The process ends because somebody wished so: this start says nothing of the model."""
+        if self.journal.state is State.PROBATION:
+            self.change(starts=max(self.journal.starts - 1, 0))
+        elif self.journal.state in (State.PROBING, State.SHADOWING):
+            self.change(tries=max(self.journal.tries - 1, 0))
+
+    def tried(self) -> int:
+        """Count an attempt to probe the candidate, before it begins: it may take the machine down.
+
+        Returns:
+            How often it was tried, this time included.
+        """
+        self.change(tries=self.journal.tries + 1)
+        return self.journal.tries
+
     def commit(self) -> None:
         """The current model has shown itself; its predecessor is kept for going back."""
-        self.step(Event.HEALTHY, starts=0)
+        self.step(Event.HEALTHY, starts=0, incumbent=Incumbent())
         self._collect()
 
     def roll_back(self, reason: str, event: Event = Event.UNHEALTHY) -> Held | None:
@@ -169,7 +191,7 @@ class Store:
         journal = self.journal
         if held is not None and reason is not None:
             journal = journal.with_bad(held.release, reason)
-        self._write(journal.after(event, candidate=None))
+        self._write(journal.after(event, candidate=None, tries=0))
         self._collect()
 
     def _read_journal(self) -> Journal:
@@ -204,7 +226,7 @@ class Store:
             sound = changed(sound, state=State.IDLE, starts=0)
         trying = journal.state in (State.PROBING, State.SHADOWING)
         if trying and not (journal.candidate and self._whole(journal.candidate)):
-            sound = changed(sound, state=State.IDLE, candidate=None)
+            sound = changed(sound, state=State.IDLE, candidate=None, tries=0)
         elif journal.state is State.SHADOWING:
             # What was seen in the shadow was not kept: it is tried again from the probe on.
             sound = changed(sound, state=State.PROBING)
@@ -214,7 +236,14 @@ class Store:
 
     def _finish_rolling_back(self) -> None:
         back = self.journal.previous
-        self.step(Event.ROLLED_BACK, current=back, previous=None, candidate=None, starts=0)
+        self.step(
+            Event.ROLLED_BACK,
+            current=back,
+            previous=None,
+            candidate=None,
+            starts=0,
+            incumbent=Incumbent(),
+        )
         self._collect()
 
     def _whole(self, held: Held) -> bool:

@@ -39,6 +39,7 @@ from edgeml.releases.rollout import Rule
 BASE_URL: Final = "edgeml:///"
 _METADATA_URL: Final = BASE_URL + "metadata/"
 _TARGETS_URL: Final = BASE_URL + "targets/"
+_TOP: Final = ("timestamp", "snapshot", "targets")
 _MAX_TIMESTAMP_BYTES: Final = 16 << 10
 
 _REASONS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -74,7 +75,7 @@ class Trust:
     ) -> None:
         self._folder = folder
         self._root = root
-        self._fetcher = Fetcher if fetcher is None else fetcher
+        self._fetcher = (lambda get: Fetcher(get, self._believed())) if fetcher is None else fetcher
         folder.mkdir(parents=True, exist_ok=True)
         self._kept = Kept(folder, SystemDisk() if disk is None else disk, _sound)
         self._kept.restore()
@@ -84,7 +85,13 @@ class Trust:
             raise TrustError(f"root: the root file is not TUF root metadata ({exc})") from exc
 
     def check(
-        self, get: Get, group: str, names: tuple[str, ...], now_s: float, floor_s: float
+        self,
+        get: Get,
+        group: str,
+        names: tuple[str, ...],
+        now_s: float,
+        floor_s: float,
+        floor_root: int | None = None,
     ) -> Standing:
         """Learn what the publisher says, as far as it is proven.
 
@@ -94,20 +101,26 @@ class Trust:
             names: of the models it runs.
             now_s: unix time by the machine's clock.
             floor_s: the latest signed time that was ever seen.
+            floor_root: the version of the root under which it was; under a newer one, whose
+                keys may be others, it does not count. None where it always does.
 
         Raises:
             TrustError: it is not proven; the message begins with a stable word:
                 expired, rollback, unsigned, tampered, endless, missing, invalid.
         """
-        updater = self.refresh(get, now_s, floor_s)
+        updater = self.refresh(get, now_s, floor_s, floor_root)
         with _Translated():
             offers = {name: offer for name in names if (offer := self._offer(updater, group, name))}
             revoked = updater.get_targetinfo(REVOKED)
+        floor_s = self._counting(floor_s, floor_root)
         if offers:
             self._check_expiry(("rollout",), max(now_s, floor_s))
         self._kept.sync()
-        signed_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
-        return Standing(offers, _revoked(revoked), signed_s)
+        issued_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
+        # What is valid now was signed before it expires: a date beyond that is a mistake or a
+        # trick of one key, and believing it would lock this device out for as long.
+        signed_s = min(issued_s, int(min(map(self._expiry_s, _TOP))))
+        return Standing(offers, _revoked(revoked), signed_s, self._signed("root").version)
 
     def index(self, get: Get, release: str) -> ReleaseIndex:
         """The index of a release, as the targets role signed it.
@@ -122,7 +135,9 @@ class Trust:
             raise TrustError(f"invalid: the index of {release} is that of {index.release}")
         return index
 
-    def refresh(self, get: Get, now_s: float, floor_s: float) -> Updater:
+    def refresh(
+        self, get: Get, now_s: float, floor_s: float, floor_root: int | None = None
+    ) -> Updater:
         """Bring the top-level roles up to date; a client that has them.
 
         Raises:
@@ -131,7 +146,7 @@ class Trust:
         updater = self._updater(get)
         with _Translated():
             updater.refresh()
-        self._check_expiry(("timestamp", "snapshot", "targets"), max(now_s, floor_s))
+        self._check_expiry(_TOP, max(now_s, self._counting(floor_s, floor_root)))
         return updater
 
     def download(self, updater: Updater, target: str) -> bytes:
@@ -163,6 +178,11 @@ class Trust:
                 bootstrap=self._root,
             )
 
+    def _believed(self) -> bytes | None:
+        """The timestamp that was believed last, if what it names is here as well."""
+        paths = [self._folder / f"{role}.json" for role in _TOP]
+        return paths[0].read_bytes() if all(path.exists() for path in paths) else None
+
     def _offer(self, updater: Updater, group: str, name: str) -> Offer | None:
         info = updater.get_targetinfo(rollout_target(group, name))
         if info is None or info.custom is None:
@@ -182,19 +202,32 @@ class Trust:
     def _check_expiry(self, roles: Sequence[str], now_s: float) -> None:
         """What python-tuf judged by a clock that may be behind, judged by the floor, too."""
         for role in roles:
-            path = self._folder / f"{role}.json"
-            expires = Metadata[Any].from_bytes(path.read_bytes()).signed.expires
-            expires_s = expires.replace(tzinfo=timezone.utc).timestamp()
+            expires_s = self._expiry_s(role)
             if expires_s <= now_s:
                 when = datetime.fromtimestamp(expires_s, timezone.utc).isoformat()
                 raise TrustError(f"expired: the {role} metadata was good until {when}")
+
+    def _counting(self, floor_s: float, floor_root: int | None) -> float:
+        """A floor, as far as it was learned under the root that is believed now."""
+        older = floor_root is not None and self._signed("root").version > floor_root
+        return 0.0 if older else floor_s
+
+    def _expiry_s(self, role: str) -> float:
+        expires: datetime = self._signed(role).expires
+        return expires.replace(tzinfo=timezone.utc).timestamp()
+
+    def _signed(self, role: str) -> Any:
+        """What a role said last that is believed."""
+        return Metadata[Any].from_bytes((self._folder / f"{role}.json").read_bytes()).signed
 
 
 class Fetcher(FetcherInterface):
     """Answers python-tuf's questions from the published files."""
 
-    def __init__(self, get: Get) -> None:
+    def __init__(self, get: Get, believed: bytes | None = None) -> None:
         self._get = get
+        self._believed = believed
+        self._timestamp: bytes | None = None
         self._bundle: Mapping[str, bytes] | None = None
 
     def _fetch(self, url: str) -> Iterator[bytes]:
@@ -214,7 +247,11 @@ class Fetcher(FetcherInterface):
 
     def _metadata(self, name: str) -> bytes | None:
         if name == "timestamp.json":
-            return self._get(TIMESTAMP)
+            return self._newest()
+        if name.endswith(".root.json") and self._believed and self._newest() == self._believed:
+            # Nothing was signed since: a newer root comes with the next timestamp, which is
+            # due within hours, and until then the large bundle need not be fetched for it.
+            return None
         if self._bundle is None:
             encoded = self._get(METADATA)
             if encoded is None:
@@ -224,6 +261,11 @@ class Fetcher(FetcherInterface):
             except UpdateError as exc:
                 raise tuf.DownloadError(str(exc)) from exc
         return self._bundle.get(name)
+
+    def _newest(self) -> bytes | None:
+        if self._timestamp is None:
+            self._timestamp = self._get(TIMESTAMP)
+        return self._timestamp
 
 
 class _Translated:

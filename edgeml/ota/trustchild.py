@@ -63,7 +63,9 @@ def _carry_out(order: dict[str, Any], get: Asking) -> Any:
     if order["task"] == "index":
         return trust.index(get, order["release"]).encode().decode()
     names = tuple(order["names"])
-    standing = trust.check(get, order["group"], names, order["now_s"], order["floor_s"])
+    standing = trust.check(
+        get, order["group"], names, order["now_s"], order["floor_s"], order["floor_root"]
+    )
     return {
         "offers": {
             name: [offer.rule.encode().decode(), offer.bundle_digest, offer.bundle_bytes]
@@ -71,6 +73,7 @@ def _carry_out(order: dict[str, Any], get: Asking) -> Any:
         },
         "revoked": sorted(standing.revoked),
         "signed_s": standing.signed_s,
+        "root_version": standing.root_version,
     }
 
 

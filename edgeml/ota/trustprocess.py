@@ -48,7 +48,13 @@ class TrustProcess:
             raise _no_root(f"it is {role!r}")
 
     def check(
-        self, get: Get, group: str, names: tuple[str, ...], now_s: float, floor_s: float
+        self,
+        get: Get,
+        group: str,
+        names: tuple[str, ...],
+        now_s: float,
+        floor_s: float,
+        floor_root: int | None = None,
     ) -> Standing:
         """Learn what the publisher says, as far as it is proven.
 
@@ -58,18 +64,27 @@ class TrustProcess:
             names: of the models it runs.
             now_s: unix time by the machine's clock.
             floor_s: the latest signed time that was ever seen.
+            floor_root: the version of the root under which it was, as for `Trust.check`.
 
         Raises:
             TrustError: it is not proven, as `Trust.check` says.
             UpdateError: nothing could be learnt, or the process died of it.
         """
-        order = {"group": group, "names": names, "now_s": now_s, "floor_s": floor_s}
+        order = {
+            "group": group,
+            "names": names,
+            "now_s": now_s,
+            "floor_s": floor_s,
+            "floor_root": floor_root,
+        }
         found = self._ask("check", order, get)
         offers = {
             name: Offer(Rule.parse(rule.encode()), digest, size)
             for name, (rule, digest, size) in found["offers"].items()
         }
-        return Standing(offers, frozenset(found["revoked"]), found["signed_s"])
+        return Standing(
+            offers, frozenset(found["revoked"]), found["signed_s"], found["root_version"]
+        )
 
     def index(self, get: Get, release: str) -> ReleaseIndex:
         """The index of a release, as the targets role signed it.

@@ -7,109 +7,36 @@ behind `Host`, so that this module knows no device, and a test is one.
 """
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from types import MappingProxyType
+from typing import Final
 
-from edgeml.clock import Clock
+from edgeml.clock import Clock, hour_here
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
+from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
+from edgeml.ota.host import Change, Host
 from edgeml.ota.journal import Held
+from edgeml.ota.judging import disagrees, slower
 from edgeml.ota.settings import Updates
-from edgeml.ota.standing import Get, Offer, Standing
+from edgeml.ota.standing import Offer, Standing
 from edgeml.ota.states import Event, State
 from edgeml.ota.store import Store
-from edgeml.ota.transport import MAX_FILE_BYTES, Transport
-from edgeml.releases.index import ReleaseIndex
-from edgeml.releases.rollout import Decision, Ignore, Install, Wait, decide, within
+from edgeml.ota.transport import Transport
+from edgeml.releases.rollout import Decision, Ignore, Install, decide, within
 
 RETRY_S: Final = 30.0
 """After a refusal, before it is tried again."""
 
+MAX_TRIES: Final = 3
+"""Probes of one candidate that may end with the machine going down."""
+
 _OLDER: Final = "older: "
+_NO_FACTS: Final[Mapping[str, float]] = MappingProxyType({})
+_UNDER_WAY: Final = (State.WAITING, State.FETCHING, State.PROBING, State.SHADOWING)
 
 log: Final = logging.getLogger("edgeml.updates")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A step of the table that was taken, or a refusal that left everything as it was.
-
-    Attributes:
-        before: the state before.
-        event: what happened; "refused" with equal states for what never became an update.
-        after: the state after.
-        release: which release; "" where none is known.
-        reason: why, beginning with a stable word; "" where it goes without saying.
-    """
-
-    before: str
-    event: str
-    after: str
-    release: str
-    reason: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """The fields of the event that the outbox takes."""
-        return {
-            "from": self.before,
-            "event": self.event,
-            "to": self.after,
-            "release": self.release,
-            "reason": self.reason,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a probe said: why the model must not serve (None where it may), and its p95."""
-
-    reason: str | None
-    p95_ms: float | None = None
-
-
-class Host(Protocol):
-    """What the updater needs of the device."""
-
-    def factory_version(self) -> int:
-        """The version of the model that the device was made with."""
-        ...
-
-    def misfit(self, path: Path) -> str | None:
-        """Why a bundle is not for this device's sensors; None where it is."""
-        ...
-
-    def probe(self, path: Path | None) -> Verdict:
-        """How a bundle does in a process of its own on this machine; None is the factory's."""
-        ...
-
-    def swap(self, path: Path | None) -> None:
-        """Serve with another bundle from the next window on; None is the factory's.
-
-        Raises:
-            EdgeMLError: it cannot be loaded; the one before serves on.
-        """
-        ...
-
-    def report(self, change: Change) -> None:
-        """Take note of a change."""
-        ...
-
-
-class Trusting(Protocol):
-    """What the updater needs of `trust.Trust`."""
-
-    def check(
-        self, get: Get, group: str, names: tuple[str, ...], now_s: float, floor_s: float
-    ) -> Standing:
-        """What the publisher says."""
-        ...
-
-    def index(self, get: Get, release: str) -> ReleaseIndex:
-        """What a release is made of."""
-        ...
 
 
 class Updater:
@@ -143,15 +70,16 @@ class Updater:
         self._device = device
         self._settings = settings
         self._store = store
-        self._trust = trust
-        self._transports = transports
+        self._asking = Asking(trust, transports)
         self._host = host
         self._clock = clock
-        self._local_hour = _hour_here if local_hour is None else local_hour
+        self._local_hour = hour_here if local_hour is None else local_hour
         self._standing: Standing | None = None
         self._check_due_s = self._again_s = clock.monotonic_s()
         self._agreed: str | None = None
         self._last_refusal = ""
+        self._undoing: tuple[str, Event] | None = None
+        self._owes_swap = False
 
     @property
     def waiting_for(self) -> str | None:
@@ -159,8 +87,13 @@ class Updater:
         held = self._store.journal.candidate
         return held.release if held and self._store.journal.state is State.WAITING else None
 
+    @property
+    def offer(self) -> Offer | None:
+        """What the publisher offered when it was asked last; None for nothing."""
+        return None if self._standing is None else self._standing.offers.get(self._name)
+
     def agree(self, release: str) -> None:
-        """Let a release be installed, under the policy `ask`.
+        """Let a release be installed, under any policy and at any hour.
 
         Raises:
             UpdateError: another one waits, or none.
@@ -175,6 +108,43 @@ class Updater:
         """Look at what is offered with the next turn."""
         self._check_due_s = self._again_s = self._clock.monotonic_s()
 
+    def look(self) -> Decision | None:
+        """Ask what is offered, at once; what the rule says to this device, None without a rule.
+
+        Raises:
+            UpdateError: nobody says anything that is proven.
+        """
+        self._check_due_s = self._clock.monotonic_s()
+        self._look()
+        return None if self.offer is None else self._decide(self.offer)
+
+    def reconsider(self) -> None:
+        """Look with the next turn at what is under way; something was changed by hand."""
+        self._again_s = self._clock.monotonic_s()
+
+    def apply(self) -> None:
+        """Take what is offered now, at any hour and under any policy, if its rule lets it in.
+
+        Raises:
+            UpdateError: nothing is offered, it may not be had, or nothing came of it.
+        """
+        offer, journal = self.offer, self._store.journal
+        if offer is None:
+            raise UpdateError(f"nothing of {self._name} is offered to {self._settings.group}")
+        release = offer.rule.release
+        decision = self._decide(offer)
+        if isinstance(decision, Ignore):
+            raise UpdateError(decision.reason)
+        if release in journal.bad:
+            raise UpdateError(f"bad: {release} failed on this device: {journal.bad[release]}")
+        if journal.pinned not in (None, release):
+            raise UpdateError("pinned: this device stays with what it has; unpin it first")
+        self._agreed = release
+        self._act()
+        failed = self._store.journal.bad.get(release)
+        if failed is not None:
+            raise UpdateError(f"{release} is refused: {failed}")
+
     def turn(self) -> None:
         """Do what the state calls for; refusals are reported and leave the incumbent serving."""
         if self._clock.monotonic_s() < self._again_s:
@@ -188,47 +158,74 @@ class Updater:
 
     def judge(self, reason: str | None, *, passed: bool) -> None:
         """Take what a probation found: a reason to go back, or that it is passed."""
-        if self._store.journal.state is not State.PROBATION:
+        if self._undoing is not None:
+            self._go_back(*self._undoing)
+        elif self._owes_swap:
+            self._restore()
+        elif self._store.journal.state is not State.PROBATION:
             return
-        if reason is not None:
+        elif reason is not None:
             self._go_back(reason, Event.UNHEALTHY)
         elif passed:
             self._tell(Event.HEALTHY, self._store.commit)
+
+    def roll_back(self, reason: str) -> None:
+        """Go back to the model before, because somebody says so; the release is bad from now on.
+
+        Raises:
+            UpdateError: the factory's model serves, or the disk does not take it.
+        """
+        if self._store.journal.current is None:
+            raise UpdateError("there is nothing to go back to: the factory's model serves")
+        self._clear_the_way(reason)
+        self._go_back(reason, Event.UNHEALTHY)
 
     def _look(self) -> None:
         if self._clock.monotonic_s() < self._check_due_s:
             return
         self._check_due_s = self._clock.monotonic_s() + self._settings.check_interval_s
         journal = self._store.journal
-        standing = self._trust.check(
-            self._get, self._settings.group, (self._name,), self._clock.now_s(), journal.floor_s
+        floor = Floor(journal.floor_s, journal.floor_root)
+        standing, wrong = self._asking.standing(
+            self._settings.group, self._name, self._clock.now_s(), floor
         )
-        if not self._last_refusal.startswith(_OLDER):
-            self._last_refusal = ""
         self._standing = standing
-        self._store.change(floor_s=max(journal.floor_s, standing.signed_s))
+        fresh = standing.root_version > journal.floor_root
+        floor_s = standing.signed_s if fresh else max(journal.floor_s, standing.signed_s)
+        self._store.change(floor_s=floor_s, floor_root=standing.root_version)
+        if wrong is not None:
+            self._refuse(str(wrong))
+        elif not self._last_refusal.startswith(_OLDER):
+            self._last_refusal = ""
 
     def _act(self) -> None:
         if self._standing is None:
             return
-        journal = self._store.journal
-        current = journal.current
-        revocable = journal.state in (State.IDLE, State.PROBATION)
-        if revocable and current is not None and current.release in self._standing.revoked:
-            self._go_back(f"revoked: {current.release} was taken back", Event.REVOKED)
-        elif journal.state is State.IDLE:
+        current = self._store.journal.current
+        if current is not None and current.release in self._standing.revoked:
+            reason = f"revoked: {current.release} was taken back"
+            self._clear_the_way(reason)
+            self._go_back(reason, Event.REVOKED)
+            return
+        state = self._store.journal.state
+        if state is State.IDLE:
             self._consider()
-        elif journal.state in (State.WAITING, State.FETCHING, State.PROBING):
-            self._go_on(journal.state)
+        elif state in _UNDER_WAY:
+            self._go_on(state)
+
+    def _clear_the_way(self, reason: str) -> None:
+        """Give up what is under way, which is found again later."""
+        if self._store.journal.state in _UNDER_WAY:
+            self._give_up(Event.WITHDRAWN, reason)
 
     def _consider(self) -> None:
-        offer = self._offer()
-        if offer is None or self._store.journal.pinned:
+        offer, journal = self.offer, self._store.journal
+        if offer is None or journal.pinned not in (None, offer.rule.release):
             return
         decision = self._decide(offer)
         if isinstance(decision, Ignore) and decision.reason.startswith(_OLDER):
             self._refuse(decision.reason)  # no publisher's tool makes such a rule
-        if isinstance(decision, Ignore) or offer.rule.release in self._store.journal.bad:
+        if isinstance(decision, Ignore) or offer.rule.release in journal.bad:
             return
         held = Held(offer.rule.release, offer.bundle_digest)
         self._tell(
@@ -237,10 +234,13 @@ class Updater:
         self._go_on(State.WAITING)
 
     def _go_on(self, state: State) -> None:
-        offer = self._offer()
-        held = self._store.journal.candidate
+        offer, journal = self.offer, self._store.journal
+        held = journal.candidate
         if held is None or offer is None or offer.rule.release != held.release:
             self._give_up(Event.WITHDRAWN, "withdrawn: the release is not offered any more")
+            return
+        if journal.pinned not in (None, held.release):
+            self._give_up(Event.WITHDRAWN, "pinned: this device stays with what it has")
             return
         decision = self._decide(offer)
         if isinstance(decision, Ignore):
@@ -252,33 +252,70 @@ class Updater:
                 self._go_on(State.FETCHING)
         elif state is State.FETCHING:
             self._fetch(held)
-        else:
+        elif state is State.PROBING:
             self._try(held)
+        else:
+            self._watch_shadow()
 
     def _may_begin(self, decision: Decision, release: str) -> bool:
-        if isinstance(decision, Wait) or not isinstance(decision, Install):
+        if self._agreed == release:
+            return True
+        if not isinstance(decision, Install) or self._settings.policy == "ask":
             return False
-        if self._settings.policy == "ask":
-            return self._agreed == release
         hours = self._settings.hours
         return hours is None or within(hours, self._local_hour())
 
     def _fetch(self, held: Held) -> None:
-        index = self._trust.index(self._get, held.release)
+        index = self._asking.index(held.release)
         if index.bundle_digest != held.digest:
             raise TrustError(f"invalid: the index of {held.release} makes another bundle")
-        fetch(self._store, index, self._transports)
+        fetch(
+            self._store,
+            index,
+            self._asking.transports,
+            pieces=self._host.pieces,
+            progress=self._host.progress,
+        )
         self._tell(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
         self._try(held)
 
     def _try(self, held: Held) -> None:
         """Probe the candidate, and let it serve where nothing speaks against it."""
         path = self._store.path_of(held)
-        reason = self._host.misfit(path) or self._probe(path)
+        tries = self._store.tried()
+        if tries > MAX_TRIES:
+            reason: str | None = f"crashes: this machine went down in {MAX_TRIES} probes of it"
+        else:
+            reason = self._host.misfit(path) or self._probe(path)
         if reason is not None:
             self._give_up(Event.PROBE_FAILED, reason, for_good=True)
+        elif self._settings.shadow_windows:
+            self._begin_shadow(path)
+        else:
+            self._activate()
+
+    def _begin_shadow(self, path: Path) -> None:
+        try:
+            self._host.shadow(path, self._settings.shadow_windows)
+        except EdgeMLError as exc:
+            self._give_up(Event.PROBE_FAILED, f"crashes: {exc}", for_good=True)
             return
-        self._tell(Event.ACTIVATED, self._store.activate)
+        self._tell(Event.SHADOW_BEGUN, lambda: self._store.step(Event.SHADOW_BEGUN))
+
+    def _watch_shadow(self) -> None:
+        seen = self._host.shadowed()
+        if seen is None:
+            return
+        reason = seen.reason or disagrees(seen, self._settings.shadow_agreement)
+        if reason is None:
+            agreement = seen.facts["agreement"]
+            self._activate(f"shadow: {agreement:.1%} of the windows agree", seen.facts)
+        else:
+            self._give_up(Event.SHADOW_FAILED, reason, for_good=True, facts=seen.facts)
+
+    def _activate(self, reason: str = "", facts: Mapping[str, float] = _NO_FACTS) -> None:
+        incumbent = self._host.incumbent()
+        self._tell(Event.ACTIVATED, lambda: self._store.activate(incumbent), reason, facts)
         try:
             self._host.swap(self._store.current)
         except EdgeMLError as exc:
@@ -288,22 +325,52 @@ class Updater:
         verdict = self._host.probe(path)
         if verdict.reason is not None or verdict.p95_ms is None:
             return verdict.reason
-        incumbent = self._host.probe(self._store.current)
-        if incumbent.p95_ms is None:
-            return None
-        most_ms = incumbent.p95_ms * self._settings.slower
-        if verdict.p95_ms > most_ms:
-            return f"slow: a p95 of {verdict.p95_ms:.2f} ms, more than {most_ms:.2f}"
-        return None
+        return slower(verdict, self._host.probe(self._store.current), self._settings.slower)
 
     def _go_back(self, reason: str, event: Event) -> None:
-        self._tell(event, lambda: self._store.roll_back(reason, event), reason)
-        self._host.swap(self._store.current)
+        """Undo the current model: in the journal, so that it lasts, and in the loop."""
+        self._undoing = (reason, event)
+        before = self._store.journal.previous
+        try:
+            self._tell(event, lambda: self._store.roll_back(reason, event), reason)
+        except UpdateError:
+            # A full card keeps nobody from serving the model before; the journal follows.
+            self._host.swap(None if before is None else self._store.path_of(before))
+            raise
+        self._undoing = None
+        self._restore()
 
-    def _give_up(self, event: Event, reason: str, *, for_good: bool = False) -> None:
-        self._tell(event, lambda: self._store.abandon(event, reason if for_good else None), reason)
+    def _restore(self) -> None:
+        """Serve what the journal says; where that cannot be loaded, what was before it."""
+        self._owes_swap = True
+        try:
+            self._host.swap(self._store.current)
+        except EdgeMLError as exc:
+            if self._store.journal.current is None:
+                log.warning("%s: the factory's model cannot be loaded: %s", self._name, exc)
+                return  # it is tried again with the next turn
+            self._go_back(f"crashes: {exc}", Event.UNHEALTHY)
+            return
+        self._owes_swap = False
 
-    def _tell(self, event: Event, step: Callable[[], object], reason: str = "") -> None:
+    def _give_up(
+        self,
+        event: Event,
+        reason: str,
+        *,
+        for_good: bool = False,
+        facts: Mapping[str, float] = _NO_FACTS,
+    ) -> None:
+        kept = reason if for_good else None
+        self._tell(event, lambda: self._store.abandon(event, kept), reason, facts)
+
+    def _tell(
+        self,
+        event: Event,
+        step: Callable[[], object],
+        reason: str = "",
+        facts: Mapping[str, float] = _NO_FACTS,
+    ) -> None:
         """Take a step and report it; what is reported has happened."""
         before = self._store.journal
         step()
@@ -315,6 +382,7 @@ class Updater:
                 self._store.journal.state.value,
                 "" if held is None else held.release,
                 reason,
+                facts,
             )
         )
 
@@ -329,9 +397,6 @@ class Updater:
         state = journal.state.value
         self._host.report(Change(state, Event.REFUSED.value, state, release, reason))
 
-    def _offer(self) -> Offer | None:
-        return None if self._standing is None else self._standing.offers.get(self._name)
-
     def _decide(self, offer: Offer) -> Decision:
         journal = self._store.journal
         installed = (
@@ -341,15 +406,3 @@ class Updater:
         return decide(
             offer.rule, self._device, self._settings.group, now_s, self._local_hour(), installed
         )
-
-    def _get(self, name: str) -> bytes | None:
-        for transport in self._transports:
-            for found, data in transport.fetch([name], MAX_FILE_BYTES):
-                if found == name:
-                    return data
-        return None
-
-
-def _hour_here() -> float:
-    now = time.localtime()
-    return now.tm_hour + now.tm_min / 60

@@ -12,19 +12,21 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from edgeml.clock import SystemClock
 from edgeml.errors import EdgeMLError
+from edgeml.ota.host import Change, Shadowed, Verdict
+from edgeml.ota.probation import Incumbent
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Folder
 from edgeml.ota.trust import Trust
-from edgeml.ota.updater import Change, Updater, Verdict
+from edgeml.ota.updater import Updater
 from edgeml.runtime.model import Model
 from edgeml.updatesite import Site
 from tests.faults import ptrace
@@ -52,6 +54,21 @@ class Quick:
 
     def probe(self, path: Path | None) -> Verdict:
         return Verdict(None)
+
+    def pieces(self) -> Iterable[bytes]:
+        return ()
+
+    def incumbent(self) -> Incumbent:
+        return Incumbent()
+
+    def progress(self, here_bytes: int, all_bytes: int) -> None:
+        return None
+
+    def shadow(self, path: Path, windows: int) -> None:
+        return None
+
+    def shadowed(self) -> Shadowed | None:
+        return None
 
     def swap(self, path: Path | None) -> None:
         return None
@@ -107,7 +124,9 @@ class Plant:
     def serves(self, folder: Path) -> str | None:
         """What a start of the device serves with: its release, after it was loaded and warm."""
         site = Site(ACTIVITY, folder, self.settings)
-        with Model.load(site.starts_with()) as model:
+        what = site.starts_with()
+        assert not isinstance(what, Model)
+        with Model.load(what) as model:
             model.warm_up()
             version = model.ref.version
         held = site.store.journal.current

@@ -1,19 +1,23 @@
 """A device takes an update while it infers, and undoes one that misbehaves; nothing is faked."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
 from edgeml import Device, Model, Mqtt, Updates
-from edgeml.errors import ConfigError
+from edgeml.errors import BackendError, ConfigError
 from edgeml.fleet.localbroker import LocalBroker
+from edgeml.ota.host import Change
 from edgeml.ota.probation import Limits
-from edgeml.ota.updater import Change
+from edgeml.result import Result
 from edgeml.sensors.sample import Window
 
 from .publisher import ACTIVITY, Publisher
@@ -102,27 +106,161 @@ def test_what_was_installed_is_what_starts_the_next_time(
         assert device.model.ref.version == 2
 
 
+def install(tmp_path: Path, publisher: Publisher, event: str, **changed: Any) -> None:
+    """Run a device until something has happened to the release."""
+    story = Story()
+    settings = updates(tmp_path, publisher, **changed)
+    with Device("pump-7", model=ACTIVITY, updates=settings) as device:
+        device.on_update(story)
+        for _ in device.run(windows(lambda: story.has(event))):
+            pass
+
+
+DIES: Final = """
+import os, sys
+from edgeml import Device, Updates
+device = Device("pump-7", model=sys.argv[1], updates=Updates(
+    sys.argv[2] + "/root.json", folder=sys.argv[2] + "/out", state=sys.argv[2] + "/updates"))
+print(device.model.ref.version, flush=True)
+os._exit(1)
+"""
+
+
 def test_a_process_that_does_not_stay_up_on_probation_goes_back_by_itself(
     tmp_path: Path, publisher: Publisher
 ) -> None:
-    story = Story()
-    settings = updates(tmp_path, publisher)
-    with Device("pump-7", model=ACTIVITY, updates=settings) as device:
-        device.on_update(story)
-        for _ in device.run(windows(lambda: story.has("activated"))):
-            pass
-    versions = []
-    for _ in range(Limits().starts + 1):
-        with Device("pump-7", model=ACTIVITY, updates=settings) as device:
-            versions.append(device.model.ref.version)
+    install(tmp_path, publisher, "activated")
+    versions = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", DIES, str(ACTIVITY), str(tmp_path)],
+                capture_output=True,
+                check=False,
+                text=True,
+            ).stdout
+        )
+        for _ in range(Limits().starts + 1)
+    ]
     assert versions == [2, 2, 2, 1]
 
 
-def test_a_model_that_was_loaded_already_cannot_be_updated_and_that_is_said(
+def test_starts_that_end_as_somebody_wished_are_no_crash_loop(
     tmp_path: Path, publisher: Publisher
 ) -> None:
-    with Model.load(ACTIVITY) as model, pytest.raises(ConfigError, match="give its file"):
-        Device("pump-7", model=model, updates=updates(tmp_path, publisher))
+    install(tmp_path, publisher, "activated")
+    for _ in range(Limits().starts + 2):
+        with Device("pump-7", model=ACTIVITY, updates=updates(tmp_path, publisher)) as device:
+            assert device.model.ref.version == 2
+
+
+def test_a_model_that_was_loaded_already_is_updated_and_stays_its_owners(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """As the README begins: Device(model=Model.load(path), updates=…)."""
+    story = Story()
+    with Model.load(ACTIVITY) as model:
+        settings = updates(tmp_path, publisher)
+        with Device("pump-7", model=model, updates=settings) as device:
+            device.on_update(story)
+            versions = [r.model.version for r in device.run(windows(lambda: story.has("healthy")))]
+            assert device.model.ref.version == 2
+        assert set(versions) == {1, 2}
+        assert model.predict(np.zeros((100, 6), np.float32)).model.version == 1
+        with Device("pump-7", model=model, updates=settings) as device:
+            assert device.model.ref.version == 2
+            assert device.update_status()["installed"] == "activity-2"
+
+
+def test_a_loaded_model_serves_again_where_its_successor_is_undone(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    install(tmp_path, publisher, "healthy")
+    publisher.repository.revoke("activity-2")
+    publisher.publish()
+    story = Story()
+    with Model.load(ACTIVITY) as model:
+        with Device("pump-7", model=model, updates=updates(tmp_path, publisher)) as device:
+            device.on_update(story)
+            for _ in device.run(windows(lambda: device.model is model)):
+                pass
+        assert model.predict(np.zeros((100, 6), np.float32)).model.version == 1
+    assert story.has("revoked")
+
+
+def test_a_model_that_fails_at_a_window_on_probation_gives_way_without_a_window_lost(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = Model.predict
+
+    def failing(self: Model, *given: Any) -> Result:
+        if self.ref.version == 2:
+            raise BackendError("the interpreter failed at node 3")
+        return right(self, *given)
+
+    monkeypatch.setattr(Model, "predict", failing)
+    story, seen = Story(), 0
+    with Device("pump-7", model=ACTIVITY, updates=updates(tmp_path, publisher)) as device:
+        device.on_update(story)
+        for result in device.run(windows(lambda: story.has("unhealthy"))):
+            assert result.model.version == 1
+            assert result.start_s == seen
+            seen += 1
+        standing = device.update_status()
+    assert standing["bad"] == ["activity-2"]
+    assert standing["reason"] == "crashes: the interpreter failed at node 3"
+
+
+def test_without_an_update_a_model_that_fails_still_ends_the_run(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> Result:
+        raise BackendError("the interpreter failed at node 3")
+
+    monkeypatch.setattr(Model, "predict", failing)
+    settings = updates(tmp_path, publisher, policy="ask")
+    with (
+        Device("pump-7", model=ACTIVITY, updates=settings) as device,
+        pytest.raises(BackendError, match="node 3"),
+    ):
+        next(iter(device.run(windows(lambda: False))))
+
+
+def test_a_candidate_runs_in_the_shadow_of_the_incumbent_first(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    story = Story()
+    settings = updates(tmp_path, publisher, shadow_windows=40, shadow_agreement=0.9)
+    with Device("pump-7", model=ACTIVITY, updates=settings) as device:
+        device.on_update(story)
+        for _ in device.run(windows(lambda: story.has("healthy"))):
+            pass
+    (activated,) = [change for change in story.changes if change.event == "activated"]
+    assert activated.before == "shadowing"
+    assert activated.facts["windows"] == 40
+    assert activated.facts["agreement"] == 1.0
+    assert activated.facts["candidate_us"] > 0
+
+
+def test_the_first_update_takes_from_the_factorys_bundle_what_is_the_same(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """Only the manifest's version differs: the chunks of the model are here."""
+    big = max((publisher.out / "c").iterdir(), key=lambda path: path.stat().st_size)
+    big.unlink()
+    install(tmp_path, publisher, "healthy")
+
+
+def test_two_processes_cannot_have_one_folder(tmp_path: Path, publisher: Publisher) -> None:
+    settings = updates(tmp_path, publisher)
+    with Device("pump-7", model=ACTIVITY, updates=settings):
+        other = subprocess.run(
+            [sys.executable, "-c", DIES, str(ACTIVITY), str(tmp_path)],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+    assert other.returncode == 1
+    assert f"is used by process {os.getpid()}" in other.stderr
 
 
 def test_a_device_without_updates_says_so(tmp_path: Path) -> None:

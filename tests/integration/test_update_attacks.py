@@ -25,10 +25,10 @@ from edgeml.clock import SystemClock
 from edgeml.errors import TrustError
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.repo.ledger import Ledger
+from edgeml.ota.host import Change
 from edgeml.ota.mqtt import Broker
 from edgeml.ota.transport import Http, Transport
 from edgeml.ota.trust import Trust
-from edgeml.ota.updater import Change
 from edgeml.releases.names import METADATA, TIMESTAMP
 from edgeml.sensors.sample import Window
 from edgeml.sync import topics

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from edgeml.errors import LinkError, TrustError, UpdateError
+from edgeml.ota.asking import Trusting
 from edgeml.ota.standing import Standing
 from edgeml.ota.trust import Trust
 from edgeml.ota.trustprocess import TrustProcess
-from edgeml.ota.updater import Trusting
 from edgeml.releases.chunk import decode
 from edgeml.releases.metadata import encode_metadata, parse_metadata
 from edgeml.releases.names import file_name

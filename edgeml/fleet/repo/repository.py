@@ -12,9 +12,9 @@ from securesystemslib.signer import Key
 
 from edgeml.bundle import Bundle, read_file
 from edgeml.clock import Clock, SystemClock
+from edgeml.cutting import cut
 from edgeml.errors import ConfigError, UpdateError
 from edgeml.fleet.repo import contents
-from edgeml.fleet.repo.cutting import cut
 from edgeml.fleet.repo.folder import Folder, write_file
 from edgeml.fleet.repo.ledger import ONLINE, ROLLOUT, Ledger
 from edgeml.fleet.repo.signers import (
@@ -55,13 +55,21 @@ class Repository:
     Args:
         root: the folder.
         clock: the time.
-        keys: a folder with key files that are kept elsewhere, such as a stick; None for none.
+        keys: a folder with key files that are kept elsewhere, such as a stick; several, where
+            the keys of one threshold lie apart; None for none.
     """
 
-    def __init__(self, root: Path, *, clock: Clock | None = None, keys: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        clock: Clock | None = None,
+        keys: Path | Sequence[Path] | None = None,
+    ) -> None:
         self.folder = Folder(root)
         self._clock = SystemClock() if clock is None else clock
-        self._elsewhere = keys
+        several = (keys,) if isinstance(keys, Path) else keys
+        self._elsewhere = tuple(several or ())
 
     @contextmanager
     def open(self) -> Iterator[Ledger]:

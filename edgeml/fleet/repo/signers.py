@@ -105,13 +105,13 @@ class Keyring:
     Attributes:
         folder: the repository.
         settings: which URI belongs to which key.
-        elsewhere: a folder where key files lie that are not kept in the repository, such as a
-            stick with the offline keys; None for none.
+        elsewhere: folders where key files lie that are not kept in the repository, such as the
+            sticks of those whose signatures together make a threshold.
     """
 
     folder: Folder
     settings: Settings
-    elsewhere: Path | None = None
+    elsewhere: tuple[Path, ...] = ()
 
     def sign(self, metadata: Metadata[Any], who: str, keys: list[Key], threshold: int) -> None:
         """Add the signatures of these keys, as many as are within reach.
@@ -154,9 +154,7 @@ class Keyring:
             raise TrustError(f"{uri}: the key cannot be used: {exc}") from exc
 
     def _file(self, name: str) -> Path | None:
-        places = [self.folder.root / name]
-        if self.elsewhere is not None:
-            places.insert(0, self.elsewhere / Path(name).name)
+        places = [*(folder / Path(name).name for folder in self.elsewhere), self.folder.root / name]
         return next((place.absolute() for place in places if place.exists()), None)
 
 

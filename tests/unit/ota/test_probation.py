@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeml.ota.probation import Incumbent, Limits, Means, Probation
+from edgeml.ota.probation import Incumbent, Lately, Limits, Means, Probation
 from edgeml.result import ModelRef, Result
 
 MODEL = ModelRef("pump", 2, "ab" * 32)
@@ -33,6 +33,12 @@ def verdict(probation: Probation, scores: list[float], us: float = 100.0) -> str
     return None
 
 
+def outcome(scores: list[float]) -> tuple[str | None, bool]:
+    """Why it must go, and whether it has passed, with nothing known of an incumbent."""
+    probation = Probation(LIMITS, Incumbent())
+    return verdict(probation, scores), probation.passed
+
+
 def varied(mean: float, n: int) -> list[float]:
     return [mean + 0.01 * (i % 7 - 3) for i in range(n)]
 
@@ -50,10 +56,36 @@ def test_a_score_that_is_not_finite_ends_it_at_once(score: float) -> None:
     assert str(verdict(Probation(LIMITS, Incumbent()), [0.5, score])).startswith("nan: ")
 
 
-def test_the_same_answer_to_everything_ends_it() -> None:
-    probation = Probation(LIMITS, Incumbent())
+KNOWN = Incumbent(100.0, 0.7, longest=4, count=500)
+
+
+def test_the_same_answer_to_everything_ends_it_where_the_incumbent_saw_more() -> None:
+    probation = Probation(LIMITS, KNOWN)
     assert verdict(probation, [0.7] * 49) is None
     assert str(verdict(probation, [0.7])).startswith("constant: 50 results")
+
+
+def test_a_sensor_at_rest_is_no_fault_of_the_model_where_the_incumbent_said_the_same() -> None:
+    probation = Probation(LIMITS, Incumbent(100.0, 0.7, longest=400, count=500))
+    assert verdict(probation, [0.7] * 100) is None
+    assert probation.passed
+
+
+def test_with_no_incumbent_a_probation_goes_on_until_an_answer_differs() -> None:
+    assert outcome([0.7] * 900) == (None, False)
+    assert outcome([0.7] * 900 + [0.8]) == (None, True)
+    patient = Probation(LIMITS, Incumbent())
+    assert str(verdict(patient, [0.7] * 1000)).startswith("constant: 1000 results")
+
+
+def test_what_the_incumbent_did_before_a_reboot_counts_until_enough_was_seen_since() -> None:
+    lately = Lately(Incumbent(50.0, 0.8, longest=30, count=1000), least=20)
+    lately.add(result(0.5))
+    assert lately.incumbent.mean_us == 50.0
+    for score in varied(0.5, 19):
+        lately.add(result(score))
+    assert lately.incumbent.mean_us == pytest.approx(100.0)
+    assert lately.incumbent.longest == 30
 
 
 def test_a_model_slower_than_it_may_be_ends_it() -> None:
@@ -82,4 +114,4 @@ def test_means_take_a_score_that_is_no_number_for_no_confidence() -> None:
     assert means.incumbent == Incumbent()
     means.add(result(0.8, 100.0))
     means.add(result(math.nan, 300.0))
-    assert means.incumbent == Incumbent(200.0, 0.4)
+    assert means.incumbent == Incumbent(200.0, 0.4, longest=1, count=2)

@@ -1,5 +1,6 @@
 """Whatever the power does, the store comes up with a whole model, and the update goes on."""
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -224,6 +225,27 @@ def test_starts_are_counted_on_probation_only_and_survive(releases: list[Release
     assert after.started() == 0
 
 
+def test_a_start_that_ended_as_somebody_wished_does_not_count(releases: list[Release]) -> None:
+    store = Store(FOLDER, ForgetfulDisk())
+    fetch(store, releases[0])
+    assert store.tried() == 1
+    store.stopped()
+    assert store.journal.tries == 0
+    store.activate()
+    for _ in range(5):
+        assert store.started() == 1
+        store.stopped()
+
+
+def test_a_journal_of_the_version_before_is_read(releases: list[Release]) -> None:
+    journal = Journal(State.IDLE, Held("pump-2", "ab" * 32), None, None, 0, {}, 123, None)
+    document = json.loads(journal.encode())
+    for key in ("tries", "incumbent", "floor_root"):
+        del document[key]
+    document["pinned"] = False
+    assert Journal.parse(json.dumps(document).encode()) == journal
+
+
 def test_a_candidate_given_up_for_good_is_remembered_as_bad(releases: list[Release]) -> None:
     disk = ForgetfulDisk()
     store = Store(FOLDER, disk)
@@ -244,7 +266,7 @@ def test_the_list_of_bad_releases_keeps_the_latest() -> None:
 
 def test_the_journal_says_again_what_it_was_told() -> None:
     held = Held("pump-2", "ab" * 32)
-    journal = Journal(State.PROBATION, held, None, None, 2, {"pump-1": "slow"}, 123, True)
+    journal = Journal(State.PROBATION, held, None, None, 2, {"pump-1": "slow"}, 123, "pump-2")
     assert Journal.parse(journal.encode()) == journal
 
 

@@ -205,6 +205,21 @@ def test_two_of_three_keys_sign_and_one_does_not(tmp_path: Path, bundle: MakeBun
     assert Client(tmp_path / "repo", tmp_path / "client").bundle("activity-2")
 
 
+def test_keys_of_one_threshold_may_lie_on_sticks_of_their_own(
+    tmp_path: Path, bundle: MakeBundle
+) -> None:
+    made = Repository(tmp_path / "repo")
+    made.create({"targets": RoleKeys(threshold=2, count=2)})
+    sticks = [tmp_path / "anna", tmp_path / "ben"]
+    for stick, key in zip(sticks, sorted(made.folder.keys.glob("targets-*")), strict=True):
+        stick.mkdir()
+        shutil.move(key, stick)
+    with pytest.raises(TrustError, match=r"1 of 2 signatures"):
+        Repository(tmp_path / "repo", keys=sticks[0]).release([bundle(1)])
+    Repository(tmp_path / "repo", keys=sticks).release([bundle(1)])
+    assert Client(tmp_path / "repo", tmp_path / "client").bundle("activity-1")
+
+
 def test_a_key_of_another_kind_may_be_given(tmp_path: Path, bundle: MakeBundle) -> None:
     """As for a KMS: the public half in PEM, the private one known by its URI."""
     from cryptography.hazmat.primitives import serialization as form

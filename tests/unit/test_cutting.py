@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgeml.bundle import Bundle, pack
+from edgeml.cutting import Sizes, _hashes, cut, seams
 from edgeml.errors import BundleError
-from edgeml.fleet.repo.cutting import Sizes, _hashes, cut, seams
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[2]
 ACTIVITY = ROOT / "models" / "activity" / "activity.tflite"
 SMALL = Sizes(256, 1024, 4096)
 

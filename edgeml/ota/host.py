@@ -1,0 +1,113 @@
+"""What the updater needs of the device, and what it tells it: values and one protocol."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgeml.ota.probation import Incumbent
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A step of the table that was taken, or a refusal that left everything as it was.
+
+    Attributes:
+        before: the state before.
+        event: what happened; "refused" with equal states for what never became an update.
+        after: the state after.
+        release: which release; "" where none is known.
+        reason: why, beginning with a stable word; "" where it goes without saying.
+        facts: numbers that were measured on the way.
+    """
+
+    before: str
+    event: str
+    after: str
+    release: str
+    reason: str = ""
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields of the event that the outbox takes."""
+        return {
+            "from": self.before,
+            "event": self.event,
+            "to": self.after,
+            "release": self.release,
+            "reason": self.reason,
+            **self.facts,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a probe said: why the model must not serve (None where it may), and its p95."""
+
+    reason: str | None
+    p95_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowed:
+    """What came of a shadow run.
+
+    Attributes:
+        reason: why the model must not serve; None where it may.
+        facts: windows, agreement (0 to 1), candidate_us and incumbent_us, means a window.
+    """
+
+    reason: str | None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Host(Protocol):
+    """What the updater needs of the device."""
+
+    def factory_version(self) -> int:
+        """The version of the model that the device was made with."""
+        ...
+
+    def misfit(self, path: Path) -> str | None:
+        """Why a bundle is not for this device's sensors; None where it is."""
+        ...
+
+    def probe(self, path: Path | None) -> Verdict:
+        """How a bundle does in a process of its own on this machine; None is the factory's."""
+        ...
+
+    def pieces(self) -> Iterable[bytes]:
+        """The factory's bundle, cut into chunks; nothing where it cannot be."""
+        ...
+
+    def incumbent(self) -> Incumbent:
+        """How the model that serves does."""
+        ...
+
+    def progress(self, here_bytes: int, all_bytes: int) -> None:
+        """Take note of how much of a candidate has come."""
+        ...
+
+    def shadow(self, path: Path, windows: int) -> None:
+        """Let a bundle see the next windows beside the incumbent; its answers go nowhere.
+
+        Raises:
+            EdgeMLError: it cannot be loaded.
+        """
+        ...
+
+    def shadowed(self) -> Shadowed | None:
+        """What came of that; None while it goes on."""
+        ...
+
+    def swap(self, path: Path | None) -> None:
+        """Serve with another bundle from the next window on; None is the factory's.
+
+        Raises:
+            EdgeMLError: it cannot be loaded; the one before serves on.
+        """
+        ...
+
+    def report(self, change: Change) -> None:
+        """Take note of a change."""
+        ...
