@@ -22,7 +22,7 @@ def carry_out(request: Request, updater: Updater, store: Store) -> dict[str, Any
         return {}
     if request.verb == "pin":
         store.change(pinned=request.release or "")
-        updater.reconsider()
+        updater.check_now()
         return {}
     decision = updater.look()
     offer = updater.offer

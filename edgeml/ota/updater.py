@@ -118,10 +118,6 @@ class Updater:
         self._look()
         return None if self.offer is None else self._decide(self.offer)
 
-    def reconsider(self) -> None:
-        """Look with the next turn at what is under way; something was changed by hand."""
-        self._again_s = self._clock.monotonic_s()
-
     def apply(self) -> None:
         """Take what is offered now, at any hour and under any policy, if its rule lets it in.
 
@@ -262,20 +258,14 @@ class Updater:
             return True
         if not isinstance(decision, Install) or self._settings.policy == "ask":
             return False
-        hours = self._settings.hours
-        return hours is None or within(hours, self._local_hour())
+        return self._settings.hours is None or within(self._settings.hours, self._local_hour())
 
     def _fetch(self, held: Held) -> None:
         index = self._asking.index(held.release)
         if index.bundle_digest != held.digest:
             raise TrustError(f"invalid: the index of {held.release} makes another bundle")
-        fetch(
-            self._store,
-            index,
-            self._asking.transports,
-            pieces=self._host.pieces,
-            progress=self._host.progress,
-        )
+        ways, host = self._asking.transports, self._host
+        fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
         self._tell(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
         self._try(held)
 
