@@ -49,23 +49,27 @@ def flat_decoder(tensor: TensorSpec) -> Callable[[Array], Floats]:
     return flat
 
 
-def number_decoder(tensor: TensorSpec) -> Callable[[Array], tuple[float, ...]]:
-    """From one raw output to its real numbers as Python's own, for outputs of a few labels.
+def byte_table(tensor: TensorSpec) -> Callable[[int], float] | None:
+    """What each byte of an output stands for, for outputs of a few labels; None for the rest.
 
     A byte stands for one of 256 numbers, so up to `TABLE_LIMIT` of them are
     looked up one by one: half the time of numpy's fixed cost for three operations.
     """
     byte = tensor.quantised and tensor.dtype.itemsize == 1 and tensor.scale.size == 1
     if not byte or tensor.size > TABLE_LIMIT:
+        return None
+    every = np.arange(256, dtype=np.uint8).view(tensor.dtype)
+    numbers: list[float] = dequantise(every, tensor).tolist()
+    return numbers.__getitem__
+
+
+def number_decoder(tensor: TensorSpec) -> Callable[[Array], tuple[float, ...]]:
+    """From one raw output to its real numbers as Python's own, for outputs of a few labels."""
+    look_up = byte_table(tensor)
+    if look_up is None:
         decode = decoder(tensor)
         return lambda raw: tuple(decode(raw).ravel().tolist())
-    every = np.arange(256, dtype=np.uint8).view(tensor.dtype)
-    look_up = dequantise(every, tensor).tolist().__getitem__
-
-    def numbers(raw: Array) -> tuple[float, ...]:
-        return tuple(map(look_up, raw.tobytes()))
-
-    return numbers
+    return lambda raw: tuple(map(look_up, raw.tobytes()))
 
 
 def joined_decoder(tensors: Sequence[TensorSpec]) -> Callable[[Sequence[Array]], Floats]:

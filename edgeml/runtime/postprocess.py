@@ -19,6 +19,7 @@ from edgeml.runtime.outputs import (
     Answer,
     Outputs,
     Postprocess,
+    byte_table,
     flat_decoder,
     joined_decoder,
     number_decoder,
@@ -45,7 +46,7 @@ def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Post
     count = outputs.tensors[0].size
     labels = spec.labels
     if count == 1 and len(labels) == 2:
-        threshold = _threshold(spec)
+        threshold = least_score(spec)
         scores = _scores(outputs, options, "sigmoid")
 
         def two(raw: Sequence[Array], _: Floats) -> Answer:
@@ -55,30 +56,53 @@ def _classification(spec: OutputSpec, outputs: Outputs, options: Fields) -> Post
 
         return two
     _check_labels(labels, count)
-    return _choice(spec, _scores(outputs, options, "softmax"))
+    return _choice(spec, outputs, options, "softmax")
 
 
 def _multilabel(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     _check_labels(spec.labels, outputs.tensors[0].size)
-    return _choice(spec, _scores(outputs, options, "sigmoid"))
+    return _choice(spec, outputs, options, "sigmoid")
 
 
 def _scores(
     outputs: Outputs, options: Fields, default: str
 ) -> Callable[[Array], tuple[float, ...]]:
-    activate = activation_of(options, outputs, default)
+    return _scores_of(outputs, activation_of(options, outputs, default))
+
+
+def _scores_of(
+    outputs: Outputs, activate: Callable[[Floats], Floats]
+) -> Callable[[Array], tuple[float, ...]]:
     if activate is unchanged:
         return number_decoder(outputs.tensors[0])
     values = flat_decoder(outputs.tensors[0])
     return lambda raw: tuple(activate(values(raw)).tolist())
 
 
-def _choice(spec: OutputSpec, scores: Callable[[Array], tuple[float, ...]]) -> Postprocess:
+def _choice(spec: OutputSpec, outputs: Outputs, options: Fields, default: str) -> Postprocess:
+    activate = activation_of(options, outputs, default)
+    look_up = byte_table(outputs.tensors[0])
+    if look_up is not None and activate is unchanged:
+        return _byte_choice(spec, look_up)
+    scores = _scores_of(outputs, activate)
     choose = chooser(spec)
     return lambda raw, _: choose(scores(raw[0]))
 
 
-def _threshold(spec: OutputSpec) -> float:
+def _byte_choice(spec: OutputSpec, look_up: Callable[[int], float]) -> Postprocess:
+    """`chooser` for scores of one byte each, in one function: none of them is NaN."""
+    labels, threshold = spec.labels, least_score(spec)
+
+    def choose(raw: Sequence[Array], _: Floats) -> Answer:
+        numbers = tuple(map(look_up, raw[0].tobytes()))
+        score = max(numbers)
+        label = labels[numbers.index(score)] if score >= threshold else None
+        return label, score, numbers
+
+    return choose
+
+
+def least_score(spec: OutputSpec) -> float:
     """What a score has to reach: for one label out of several nothing, unless the manifest asks."""
     least = 0.5 if spec.task == "multilabel" else -math.inf
     return least if spec.threshold is None else spec.threshold
@@ -86,7 +110,7 @@ def _threshold(spec: OutputSpec) -> float:
 
 def chooser(spec: OutputSpec) -> Callable[[tuple[float, ...]], Answer]:
     """The best label, if it reaches the threshold; none and NaN where any score is NaN."""
-    labels, threshold = spec.labels, _threshold(spec)
+    labels, threshold = spec.labels, least_score(spec)
 
     def choose(numbers: tuple[float, ...]) -> Answer:
         score, total = max(numbers), sum(numbers)
@@ -174,4 +198,4 @@ TASKS: Final[Mapping[str, Callable[[OutputSpec, Outputs, Fields], Postprocess]]]
     "embedding": _embedding,
 }
 
-__all__ = ["TASKS", "activation_of", "active_labels", "build", "chooser"]
+__all__ = ["TASKS", "activation_of", "active_labels", "build", "chooser", "least_score"]
