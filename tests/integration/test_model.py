@@ -1,12 +1,9 @@
 """A model as its user meets it: raw windows in, results out, whatever the file's kind."""
 
-import threading
-import weakref
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from edgeml.bundle import Bundle, Golden, pack
@@ -14,36 +11,10 @@ from edgeml.errors import BackendError, BundleError, InputError, ManifestError, 
 from edgeml.manifest import InputSpec, Manifest, OutputSpec, PreprocessStep, Requires, channels
 from edgeml.preprocess import Pipeline
 from edgeml.runtime.backend import installed, open_backend
-from edgeml.runtime.interpreter import InterpreterBackend
 from edgeml.runtime.model import Model
 from edgeml.runtime.tensors import quantise
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-LABELS = ("still", "walk", "run", "jump")
-STEPS = (PreprocessStep("standardize", {"mean": [0.5, 0, -0.5], "std": [2, 1, 0.5]}),)
-
-
-def fixture(name: str) -> bytes:
-    return (FIXTURES / f"{name}.tflite").read_bytes()
-
-
-def windows(count: int, rows: int = 20) -> npt.NDArray[np.float32]:
-    i = np.arange(count * rows * 3, dtype=np.int64)
-    return (((i * 37) % 101 - 50) / 16).astype(np.float32).reshape(count, rows, 3)
-
-
-def manifest(outputs: OutputSpec | None = None, **changes: Any) -> Manifest:
-    spec = OutputSpec("classification", LABELS) if outputs is None else outputs
-    base = Manifest(
-        name="gait",
-        version=7,
-        task=spec.task,
-        created="2026-01-31T12:00:00Z",
-        inputs=InputSpec(channels(("x", "y", "z"), "m/s^2"), 50.0, 20, 10, (20, 3)),
-        outputs=spec,
-        preprocess=STEPS,
-    )
-    return base.replace(**changes)
+from .gait import FIXTURES, LABELS, STEPS, fixture, manifest, windows
 
 
 @pytest.fixture(params=installed())
@@ -305,83 +276,6 @@ def test_a_model_that_the_interpreter_refuses_says_what_the_bundle_asks_for(back
     needs = manifest(requires=Requires("2.99.0", ("SOFTMAX",)))
     with pytest.raises(BackendError, match=r"refuses the model.*asks for TFLite 2\.99\.0 or later"):
         Model.load(pack(newer, needs), backend=backend)
-
-
-def test_a_missing_file_is_a_bundle_error() -> None:
-    with pytest.raises(BundleError, match=r"no-such\.tflite: cannot be read"):
-        Model.load("no-such.tflite")
-
-
-def test_a_closed_model_says_so_and_may_be_closed_again() -> None:
-    model = Model.load(fixture("classifier_int8"))
-    model.close()
-    model.close()
-    for use in (
-        lambda: model.predict(windows(1)[0]),
-        lambda: model.predict_batch(windows(20)),
-        lambda: model.run_raw(windows(1)[0]),
-        model.warm_up,
-    ):
-        with pytest.raises(BackendError, match="is closed; load it again"):
-            use()
-
-
-def test_a_closed_model_gives_its_interpreter_back_without_the_garbage_collector(
-    backend: str,
-) -> None:
-    model = Model.load(fixture("classifier_float"), backend=backend)
-    model.predict_batch(windows(300))
-    opened = model._backend
-    assert isinstance(opened, InterpreterBackend)
-    interpreter = weakref.ref(opened._interpreter)
-    del opened
-    model.close()
-    assert interpreter() is None
-
-
-def test_a_model_may_be_shared_and_handed_on_between_threads() -> None:
-    """A lock serialises them: each thread gets the answers to its own windows."""
-    given = windows(8)
-    with Model.load(pack(fixture("classifier_int8"), manifest())) as model:
-        expected = [model.predict(w).outputs for w in given]
-        wrong: list[int] = []
-        start = threading.Barrier(4)
-
-        def work(first: int) -> None:
-            start.wait(30)
-            for i in range(400):
-                at = (first + i) % 8
-                if model.predict(given[at]).outputs != expected[at]:
-                    wrong.append(at)
-
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert not any(thread.is_alive() for thread in threads)
-    assert not wrong
-
-
-def test_info_says_what_was_loaded_and_how_it_runs(backend: str) -> None:
-    data = pack(fixture("classifier_int8"), manifest())
-    with Model.load(data, backend=backend, threads=2) as model:
-        info = model.info.as_dict()
-    assert info["name"] == "gait"
-    assert info["bundle"] is True
-    assert info["backend"] == backend
-    assert info["threads"] == 2
-    assert info["size_bytes"] == len(data)
-    assert info["operators"] == ("FULLY_CONNECTED", "RESHAPE", "SOFTMAX")
-    assert info["input"]["dtype"] == "int8"
-    assert info["outputs"][0]["shape"] == [1, 4]
-    assert info["delegate"] is None
-    assert info["load_ms"] > 0
-
-
-def test_warming_up_says_how_long_a_run_takes() -> None:
-    with Model.load(fixture("classifier_int8")) as model:
-        assert 0 < model.warm_up() < 1000
 
 
 def test_a_golden_test_survives_the_way_through_a_file(backend: str, tmp_path: Path) -> None:
