@@ -8,7 +8,6 @@ holds up a window.
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,7 +28,7 @@ from edgeml.sensors.live import POLICIES
 from edgeml.sensors.window import WindowStats
 from edgeml.streams import Items, Models, Streams, answer
 from edgeml.sync.delivery import Delivery
-from edgeml.sync.settings import Mqtt, state_directory
+from edgeml.sync.settings import Mqtt
 
 if TYPE_CHECKING:
     from edgeml.ota.host import Change
@@ -367,18 +366,12 @@ class Device:
 def _updating(device_id: str, updates: "Updates", sync: Mqtt | None, clock: Clock) -> "Updating":
     """The updates' own code is loaded only where it is used."""
     from edgeml.ota.settings import Updates
-    from edgeml.sync.shelf import Shelf
-    from edgeml.updating import Updating
+    from edgeml.updating import Updating, open_shelf, state_folder
 
     if not isinstance(updates, Updates):
         raise ConfigError(f"updates is {updates!r}; it should be edgeml.Updates(root=…)")
-    given = updates.state
-    folder = state_directory() / f"updates-{device_id}" if given is None else Path(given)
-    shelf = None
-    if sync is not None:
-        client_id = f"edgeml-{sync.fleet}-{device_id}-updates"
-        shelf = Shelf(sync.connection, sync.fleet, client_id, clock)
-    return Updating(device_id, updates, folder, clock, shelf)
+    folder = state_folder(device_id, updates)
+    return Updating(device_id, updates, folder, clock, open_shelf(device_id, sync, clock))
 
 
 def _check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:

@@ -25,6 +25,8 @@ from edgeml.ota.transport import Folder, Http, Transport
 from edgeml.ota.trustprocess import TrustProcess
 from edgeml.ota.updater import Updater
 from edgeml.result import Result
+from edgeml.sync.settings import Mqtt, state_directory
+from edgeml.sync.shelf import Shelf as BrokerShelf
 from edgeml.updatesite import Observer, Site
 
 log: Final = logging.getLogger("edgeml.updates")
@@ -153,13 +155,13 @@ class Updating:
         """Do what somebody asks for; only in the thread that the updates live in.
 
         Returns:
-            What came of it: `error` and its `code` where nothing did.
+            What came of it: `error` and its `kind` where nothing did.
         """
         try:
             site, updater = self._asked(request.model)
             said = carry_out(request, updater, site.store)
         except EdgeMLError as exc:
-            return {"error": str(exc), "code": exc.exit_code}
+            return {"error": str(exc), "kind": type(exc).__name__}
         return {"model": site.name, **said, "update": site.standing(self._settings.group)}
 
     def close(self) -> None:
@@ -229,6 +231,20 @@ class Updating:
             # This thread must outlive what nobody thought of: a device without it would
             # serve the same model for ever.
             log.exception("%s: the updates go on after an error", site.name)
+
+
+def state_folder(device_id: str, updates: Updates) -> Path:
+    """Where a device keeps its models and metadata."""
+    given = updates.state
+    return state_directory() / f"updates-{device_id}" if given is None else Path(given)
+
+
+def open_shelf(device_id: str, sync: Mqtt | None, clock: Clock) -> Shelf | None:
+    """The published files at a device's broker, over a connection of their own."""
+    if sync is None:
+        return None
+    client_id = f"edgeml-{sync.fleet}-{device_id}-updates"
+    return BrokerShelf(sync.connection, sync.fleet, client_id, clock)
 
 
 def _locked(folder: Path) -> FolderLock:

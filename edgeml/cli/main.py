@@ -38,6 +38,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "bench": Verb("measure a bundle: latency, overhead, memory, cold start", "edgeml.cli.bench"),
     "predict": Verb("run a bundle over files", "edgeml.cli.predict"),
     "run": Verb("run a device as its configuration file says", "edgeml.cli.run"),
+    "update": Verb("a device's updates: status, check, apply, rollback, pin", "edgeml.cli.update"),
     "install-service": Verb("write a device's systemd unit", "edgeml.cli.install_service"),
     "fleet": Verb("the receiving end: ingest, status, export", "edgeml.cli.fleet"),
     "repo": Verb("the publisher's end: keys, signed releases, rollouts", "edgeml.cli.repo"),

@@ -14,7 +14,7 @@
 
 The keys of [source] are the driver's own arguments, those of [mqtt] the attributes of
 `edgeml.Mqtt`, those of [duty] the attributes of `edgeml.sensors.DutyLimits` and those of
-[samples] the attributes of `edgeml.Samples`; [limits]
+[samples] the attributes of `edgeml.Samples`, [updates] those of `edgeml.Updates`; [limits]
 has a channel by name with its [low, high]. Several sources are sections [sources.NAME],
 each with its own `model`. A path that is not absolute is relative to the file.
 
@@ -28,8 +28,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.daemon.models import ModelConfig, read_models
+from edgeml.daemon.updates import read_updates
 from edgeml.errors import ConfigError, nearest
 from edgeml.jsonread import Fields
+from edgeml.ota.settings import Updates
 from edgeml.sampling import Samples
 from edgeml.sensors.duty import DutyLimits
 from edgeml.sync.settings import Mqtt
@@ -68,6 +70,7 @@ class DaemonConfig:
         on_out_of_range: what a reading beyond its range does.
         duty: when the stride is widened; None for never.
         samples: which windows are delivered themselves; None for none.
+        updates: where new models come from; None for never.
         overrun: what happens when a live source outruns the model.
         mqtt: where results go; None keeps them here.
     """
@@ -80,6 +83,7 @@ class DaemonConfig:
     on_out_of_range: str
     duty: DutyLimits | None
     samples: Samples | None
+    updates: Updates | None
     overrun: str
     mqtt: Mqtt | None
 
@@ -122,6 +126,7 @@ def parse_config(
     mqtt: Mqtt | None = None
     duty: DutyLimits | None = None
     samples: Samples | None = None
+    updates: Updates | None = None
     limits: dict[str, tuple[float, float]] = {}
     models: dict[str, tuple[ModelConfig, ...]] = {}
     sources: dict[str, SourceConfig] = {}
@@ -146,6 +151,12 @@ def parse_config(
         section = top.optional_child("samples")
         samples = None if section is None else _samples(section)
     with _Noted(wrong):
+        section = top.optional_child("updates")
+        updates = None if section is None else read_updates(section, folder)
+        ways = None if updates is None else updates.http or updates.folder or raw.get("mqtt")
+        if updates is not None and ways is None:
+            raise ConfigError("config.updates: name where they come from: [mqtt], http or folder")
+    with _Noted(wrong):
         section = top.optional_child("mqtt")
         mqtt = None if section is None else _mqtt(section, folder, credentials)
     with _Noted(wrong):
@@ -166,6 +177,7 @@ def parse_config(
         limits=limits,
         duty=duty,
         samples=samples,
+        updates=updates,
         mqtt=mqtt,
         **policies,
     )

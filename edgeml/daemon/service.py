@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -28,7 +28,7 @@ from edgeml.daemon.notify import Notifier
 from edgeml.daemon.sources import open_source
 from edgeml.device import Device
 from edgeml.errors import BundleError, EdgeMLError
-from edgeml.lane import Cascade
+from edgeml.lane import Cascade, ModelLike
 from edgeml.result import Result
 from edgeml.runtime.golden import check_golden
 from edgeml.runtime.model import Model
@@ -110,8 +110,9 @@ class Service:
             contextlib.closing(prepared),
             Device(
                 config.device_id,
-                model=_plain(prepared.models),
+                model=_plain(prepared.given()),
                 sync=config.mqtt,
+                updates=config.updates,
                 on_nan=config.on_nan,
                 limits=config.limits,
                 on_out_of_range=config.on_out_of_range,
@@ -122,8 +123,9 @@ class Service:
             ) as device,
         ):
             self._sources = prepared.sources
-            self._notifier.ready(prepared.status)
-            log.info("%s runs %s", config.device_id, prepared.status)
+            status = ", ".join(f"{m.ref.name} version {m.ref.version}" for m in device.models)
+            self._notifier.ready(status)
+            log.info("%s runs %s", config.device_id, status)
             # A signal may have come before there was a source to end.
             if not self._ending():
                 for result in device.run(_plain(prepared.sources), tick=self._tick):
@@ -191,9 +193,18 @@ class _Prepared:
             raise
         return replace(prepared, models=models)
 
-    @property
-    def status(self) -> str:
-        return ", ".join(f"{model.ref.name} version {model.ref.version}" for model in self.opened)
+    def given(self) -> Mapping[str, Sequence[ModelLike | Cascade]]:
+        """What the device is made with: the models, or their files where updates replace them."""
+        if self.config.updates is None:
+            return self.models
+        self.close()
+        return {
+            name: [
+                Cascade(one.gate, one.then, one.when) if isinstance(one, CascadeConfig) else one
+                for one in several
+            ]
+            for name, several in self.config.models.items()
+        }
 
     def tested(self, one: ModelConfig) -> Model | Cascade:
         """The model, or both of a cascade, through their golden tests."""

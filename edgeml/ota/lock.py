@@ -54,3 +54,18 @@ def holder_of(folder: Path) -> int | None:
         return int((folder / "lock").read_text("ascii"))
     except (OSError, ValueError):
         return None
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process has a folder's lock at this moment."""
+    try:
+        file = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False

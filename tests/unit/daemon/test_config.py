@@ -240,3 +240,48 @@ def test_a_mistake_in_the_duty_cycle_is_named(mistake: str, tmp_path: Path) -> N
     line, message = DUTY_MISTAKES[mistake]
     with pytest.raises(ConfigError, match=message):
         read_config(_write(tmp_path, f"{GOOD}\n[duty]\n{line}\n"))
+
+
+UPDATES = """
+[updates]
+root = "1.root.json"
+folder = "/media/stick"
+policy = "hours"
+hours = [2, 5]
+shadow_windows = 100
+[updates.probation]
+windows = 50
+less_sure = 0.2
+"""
+
+
+def test_updates_come_from_their_section_with_paths_relative_to_the_file(tmp_path: Path) -> None:
+    updates = read_config(_write(tmp_path, GOOD + UPDATES)).updates
+    assert updates is not None
+    assert updates.root == tmp_path / "1.root.json"
+    assert updates.folder == Path("/media/stick")
+    assert (updates.policy, updates.hours, updates.shadow_windows) == ("hours", (2, 5), 100)
+    assert (updates.probation.windows, updates.probation.less_sure) == (50, 0.2)
+    assert updates.probation.starts == 3
+    assert read_config(_write(tmp_path, GOOD)).updates is None
+
+
+def test_all_that_is_wrong_with_updates_is_said_at_once(tmp_path: Path) -> None:
+    text = "\n[updates]\npolicyy = 'auto'\nhours = [2]\nslower = 'much'\n"
+    text += "[updates.probation]\nwindow = 5\n"
+    with pytest.raises(ConfigError) as caught:
+        read_config(_write(tmp_path, GOOD + text))
+    for said in (
+        "config.updates.policyy is not a known key; did you mean 'policy'",
+        "config.updates.hours is [2]; it should be two hours: [2, 5]",
+        "config.updates.slower is 'much'; it should be a number",
+        "config.updates.probation.window is not a known key; did you mean 'windows'",
+        "config.updates.root is missing",
+    ):
+        assert said in str(caught.value)
+
+
+def test_a_policy_that_is_none_is_named_with_the_nearest(tmp_path: Path) -> None:
+    wrong = "\n[updates]\nroot = 'r.json'\nfolder = 'f'\npolicy = 'autoo'\n"
+    with pytest.raises(ConfigError, match=r"config\.updates: .*did you mean 'auto'"):
+        read_config(_write(tmp_path, GOOD + wrong))

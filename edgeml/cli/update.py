@@ -1,0 +1,139 @@
+"""A device's updates: look, take, undo, hold. Works beside a running device, and without one.
+
+edgeml update status CONFIG.toml                what serves, and how far the next one is
+edgeml update check CONFIG.toml                 ask at once what is offered
+edgeml update apply CONFIG.toml [RELEASE]       take what is offered now, whatever the policy
+edgeml update rollback CONFIG.toml              go back, and never take that release again
+edgeml update pin CONFIG.toml [RELEASE]         stay with what serves, or take RELEASE only
+edgeml update unpin CONFIG.toml                 take what comes
+
+A device that runs does it itself, between two looks of its own; this command asks it and
+waits for the answer. Without one the command does it, and the next start serves the model.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeml.cli.output import format_table, print_json
+from edgeml.errors import ConfigError, EdgeMLError, UpdateError
+
+if TYPE_CHECKING:
+    from edgeml.daemon.config import DaemonConfig
+    from edgeml.ota.mailbox import Request
+
+_HELP: Final = {
+    "status": "what serves, and how far the next one is",
+    "check": "ask at once what is offered",
+    "apply": "take what is offered now, whatever policy and hours say",
+    "rollback": "go back to the model before, and never take this release again",
+    "pin": "stay with what serves, or take one release only",
+    "unpin": "take what comes",
+}
+_SHOWN: Final = ("state", "release", "installed", "previous", "pinned", "fraction", "reason")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's commands."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in _HELP.items():
+        made = commands.add_parser(name, help=text, description=text)
+        made.add_argument("config", type=Path, metavar="CONFIG.toml", help="the device's file")
+        if name in ("apply", "pin"):
+            made.add_argument("release", nargs="?", metavar="RELEASE", help="such as activity-2")
+        made.add_argument("--json", action="store_true", help="print one JSON object")
+        if name != "status":
+            made.add_argument("--model", metavar="NAME", help="which of several models")
+            made.add_argument(
+                "--timeout", type=float, default=600.0, metavar="S",
+                help="how long a running device may take to answer (600)",
+            )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out."""
+    from edgeml.daemon.config import read_config
+    from edgeml.ota.mailbox import Request
+    from edgeml.ota.report import stored_standings
+    from edgeml.updating import state_folder
+
+    config = read_config(args.config)
+    if config.updates is None:
+        raise ConfigError(f"{args.config}: has no section [updates]; this device takes none")
+    folder = state_folder(config.device_id, config.updates)
+    if args.command == "status":
+        found = stored_standings(folder, config.updates.group)
+        if args.json:
+            print_json({"device": config.device_id, "models": dict(found)})
+        else:
+            rows = [(name, *(one[key] for key in _SHOWN)) for name, one in found.items()]
+            print(format_table(("model", *_SHOWN), rows))
+        return 0
+    request = Request(args.command, getattr(args, "release", None), args.model)
+    answer = _answer(config, folder, request, args.timeout)
+    if "error" in answer:
+        raise _error(answer)
+    if args.json:
+        print_json(answer)
+    else:
+        _show(args.command, answer)
+    return 0
+
+
+def _answer(
+    config: "DaemonConfig", folder: Path, request: "Request", timeout_s: float
+) -> Mapping[str, Any]:
+    """What the running device answers; without one, what is done here."""
+    from edgeml.ota.lock import is_held
+    from edgeml.ota.mailbox import Mailbox
+
+    if is_held(folder):
+        return Mailbox(folder).ask(request, timeout_s)
+    return _here(config, folder, request)
+
+
+def _here(config: "DaemonConfig", folder: Path, request: "Request") -> Mapping[str, Any]:
+    from edgeml.clock import SystemClock
+    from edgeml.daemon.models import files
+    from edgeml.updating import Updating, open_shelf
+
+    if config.updates is None:
+        raise ConfigError("this device takes no updates")
+    clock = SystemClock()
+    # No window comes by here that a candidate could see beside the incumbent.
+    settings = replace(config.updates, shadow_windows=0, shadow_agreement=0.0)
+    shelf = open_shelf(config.device_id, config.mqtt, clock)
+    updating = Updating(config.device_id, settings, folder, clock, shelf)
+    try:
+        for path in files(config.models):
+            updating.add(path)
+        updating.prepare()
+        return updating.do(request)
+    finally:
+        updating.close()
+
+
+def _show(command: str, answer: Mapping[str, Any]) -> None:
+    standing = answer["update"]
+    if command == "check":
+        why = f" ({answer['why']})" if answer["why"] else ""
+        print(
+            f"{answer['model']}: {answer['offered'] or 'nothing'} is offered: {answer['may']}{why}"
+        )
+    pinned = "" if standing["pinned"] is None else f", pinned to {standing['pinned'] or 'this'}"
+    print(
+        f"{answer['model']}: {standing['installed'] or 'the factory model'} is installed; "
+        f"{standing['state']} {standing['release'] or ''}".rstrip()
+        + pinned
+    )
+
+
+def _error(answer: Mapping[str, Any]) -> EdgeMLError:
+    """The device's error, so that the exit status is the same."""
+    from edgeml import errors
+
+    kind = getattr(errors, str(answer.get("kind")), UpdateError)
+    known = isinstance(kind, type) and issubclass(kind, EdgeMLError)
+    return kind(str(answer["error"])) if known else UpdateError(str(answer["error"]))

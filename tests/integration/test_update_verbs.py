@@ -1,0 +1,153 @@
+"""`edgeml update` beside a running device, and without one; and the daemon that takes updates."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgeml import Device
+from edgeml.cli.main import main
+from edgeml.daemon.config import read_config
+from edgeml.daemon.service import Service
+
+from .publisher import ACTIVITY, Publisher
+from .test_device_updates import Story, windows
+
+CONFIG = """
+[device]
+id = "pump-7"
+model = "{model}"
+[source]
+driver = "replay"
+source = "{recording}"
+repeat = 1000000
+[updates]
+root = "root.json"
+folder = "out"
+state = "updates"
+policy = "{policy}"
+check_interval_s = 0.3
+slower = 1000.0
+[updates.probation]
+windows = 100
+slower = 1000.0
+less_sure = 1.0
+"""
+RECORDING = Path(__file__).resolve().parents[2] / "edgeml" / "demo" / "data" / "recordings.npz"
+
+
+@pytest.fixture
+def publisher(tmp_path: Path) -> Publisher:
+    made = Publisher(tmp_path)
+    made.release(2)
+    made.repository.rollout("activity-2", 10_000)
+    made.publish()
+    (tmp_path / "root.json").write_bytes(made.root)
+    return made
+
+
+def config(tmp_path: Path, policy: str = "ask") -> Path:
+    path = tmp_path / "device.toml"
+    path.write_text(CONFIG.format(model=ACTIVITY, recording=RECORDING, policy=policy))
+    return path
+
+
+def said(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    status = main(["update", *command, "--json"])
+    out = capsys.readouterr().out
+    return status, json.loads(out) if out else {}
+
+
+def test_without_a_device_the_command_does_it_and_the_next_start_serves_the_model(
+    tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(config(tmp_path))
+    status, answer = said(capsys, "check", path)
+    assert (status, answer["offered"], answer["may"]) == (0, "activity-2", "install")
+    status, answer = said(capsys, "apply", path)
+    assert (status, answer["update"]["state"]) == (0, "probation")
+    settings = read_config(path)
+    with Device("pump-7", model=ACTIVITY, updates=settings.updates) as device:
+        assert device.model.ref.version == 2
+    status, answer = said(capsys, "rollback", path)
+    assert answer["update"]["bad"] == ["activity-2"]
+    status, answer = said(capsys, "status", path)
+    assert answer["models"]["activity"]["reason"] == "by hand: somebody asked for it"
+    assert said(capsys, "apply", path)[0] == 26
+    assert said(capsys, "rollback", path)[0] == 26
+
+
+def test_a_running_device_is_asked_and_answers(
+    tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(config(tmp_path))
+    story, done = Story(), threading.Event()
+    with Device("pump-7", model=ACTIVITY, updates=read_config(path).updates) as device:
+        device.on_update(story)
+
+        def infer() -> None:
+            for _ in device.run(windows(done.is_set)):
+                pass
+
+        loop = threading.Thread(target=infer)
+        loop.start()
+        try:
+            assert said(capsys, "pin", path)[1]["update"]["pinned"] == ""
+            assert said(capsys, "apply", path)[0] == 26
+            assert said(capsys, "unpin", path)[1]["update"]["pinned"] is None
+            status, answer = said(capsys, "apply", path, "activity-2")
+            assert (status, answer["update"]["release"]) == (0, "activity-2")
+            assert said(capsys, "apply", path, "activity-9")[0] == 26
+            status, answer = said(capsys, "rollback", path)
+            assert answer["update"]["bad"] == ["activity-2"]
+        finally:
+            done.set()
+            loop.join()
+        assert device.model.ref.version == 1
+    assert story.has("activated")
+
+
+def test_the_daemon_takes_an_update_and_keeps_it_over_a_reload(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    seen: list[int] = []
+    path = config(tmp_path, "auto")
+    reloaded = False
+
+    def on_result(result: Any) -> None:
+        nonlocal reloaded
+        seen.append(result.model.version)
+        if seen.count(2) == 200 and not reloaded:
+            reloaded = True
+            path.write_text(path.read_text().replace("windows = 100", "windows = 120"))
+            service.reload()
+        elif seen.count(2) > 200 and service.reloads:
+            service.stop()
+
+    service = Counted(path, on_result)
+    service.run()
+    assert seen == sorted(seen)
+    assert seen[0] == 1
+    assert seen[-1] == 2
+
+
+class Counted(Service):
+    """A service that knows how often it began anew."""
+
+    reloads = -1
+
+    def _serve(self, prepared: Any) -> None:
+        self.reloads += 1
+        super()._serve(prepared)
+
+
+def test_a_device_without_updates_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = config(tmp_path)
+    path.write_text(path.read_text().partition("[updates]")[0])
+    assert main(["update", "status", str(path)]) == 18
+    assert "has no section [updates]" in capsys.readouterr().err
