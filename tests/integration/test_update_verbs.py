@@ -22,7 +22,7 @@ model = "{model}"
 [source]
 driver = "replay"
 source = "{recording}"
-repeat = 1000000
+repeat = 20000
 [updates]
 root = "root.json"
 folder = "out"
@@ -130,8 +130,8 @@ def test_the_daemon_takes_an_update_and_keeps_it_over_a_reload(
     service = Counted(path, on_result)
     service.run()
     assert seen == sorted(seen)
-    assert seen[0] == 1
     assert seen[-1] == 2
+    assert service.reloads == 1
 
 
 class Counted(Service):
