@@ -21,7 +21,7 @@ import numpy as np
 from edgeml import Model
 held = np.load(sys.argv[2])
 with Model.load(sys.argv[1]) as model:
-    made = np.concatenate([model.run_raw(window) for window in held["windows"]])
+    made = np.stack([np.ravel(model.run_raw(window)) for window in held["windows"]])
 print(np.abs(made - held["torch"]).max())
 """
 
