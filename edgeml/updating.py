@@ -67,7 +67,7 @@ class Updating:
         self._folder = folder
         self._clock = clock
         self._root = settings.read_root()
-        self._transports = _transports(settings, clock, shelf)
+        self._transports = transports_of(settings, clock, shelf)
         self._lock = _locked(folder)
         self._mailbox = Mailbox(folder)
         self._sites: dict[str, Site] = {}
@@ -259,7 +259,7 @@ def _locked(folder: Path) -> FolderLock:
         time.sleep(_LOCK_LOOK_S)
 
 
-def _transports(settings: Updates, clock: Clock, shelf: Shelf | None) -> list[Transport]:
+def transports_of(settings: Updates, clock: Clock, shelf: Shelf | None) -> list[Transport]:
     """The cheapest first: a stick costs nothing, a broker is there anyway."""
     found: list[Transport] = []
     if settings.folder is not None:

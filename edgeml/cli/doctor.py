@@ -2,7 +2,8 @@
 
 Checks Python, the machine, the interpreter, numpy's fit with it, the optional
 packages, the disk, the clock, the groups that sensors need and, with --broker,
-whether the broker answers. Exit status 1 where something is broken.
+whether the broker answers, and with --config whether what is published for
+that device is believed. Exit status 1 where something is broken.
 """
 
 import argparse
@@ -24,6 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="the folder that will hold the outbox (default: where edgeml keeps its state)",
     )
+    parser.add_argument(
+        "--config", metavar="CONFIG.toml", type=Path,
+        help="a device's file: also ask what is offered where it takes updates from",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 
 
@@ -31,7 +36,13 @@ def run(args: argparse.Namespace) -> int:
     """Examine, print, and say by the exit status whether all is well."""
     from edgeml.sync.settings import state_directory
 
-    findings = examine(broker=args.broker, state_folder=args.state or state_directory())
+    config = None
+    if args.config is not None:
+        from edgeml.daemon.config import read_config
+
+        config = read_config(args.config)
+    state_folder = args.state or state_directory()
+    findings = examine(broker=args.broker, state_folder=state_folder, config=config)
     broken = any(finding.level is Level.BROKEN for finding in findings)
     if args.json:
         print_json(

@@ -238,6 +238,21 @@ def _broker(facts: Facts) -> Finding | None:
     return Finding("broker", Level.GOOD, f"{facts.broker} answers")
 
 
+def _updates(facts: Facts) -> Finding | None:
+    if facts.updates is None:
+        return None
+    if facts.updates_error:
+        return Finding(
+            "updates",
+            Level.BROKEN,
+            facts.updates,
+            facts.updates_error,
+            "expired: edgeml repo refresh and publish; unsigned: carry this publisher's "
+            "metadata/1.root.json to this device; missing: check the address in [updates]",
+        )
+    return Finding("updates", Level.GOOD, facts.updates)
+
+
 _CHECKS: Final[tuple[Callable[[Facts], Finding | None], ...]] = (
     _python,
     _machine,
@@ -249,4 +264,5 @@ _CHECKS: Final[tuple[Callable[[Facts], Finding | None], ...]] = (
     _clock,
     _groups,
     _broker,
+    _updates,
 )

@@ -20,6 +20,9 @@ class Facts:
         numpy: its version, None where it is missing.
         missing_packages: of those that every device needs.
         clock_synchronised: None where nobody knows.
+        updates: what a device's file says where updates come from, and what is offered there;
+            None where no file was given, or it takes none.
+        updates_error: why nothing is believed of what is published there.
         missing_groups: group to the devices it opens, where such devices exist.
     """
 
@@ -42,3 +45,5 @@ class Facts:
     missing_groups: Mapping[str, str] = field(default_factory=dict)
     broker: str | None = None
     broker_error: str = ""
+    updates: str | None = None
+    updates_error: str = ""

@@ -12,10 +12,13 @@ import time
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeml.doctor.facts import Facts
 from edgeml.errors import EdgeMLError
+
+if TYPE_CHECKING:
+    from edgeml.daemon.config import DaemonConfig
 
 INTERPRETERS: Final = ("ai-edge-litert", "tflite-runtime")
 _MODULES: Final = {
@@ -37,8 +40,15 @@ _SECOND_CHANCE_S: Final = 3.0
 """After a refusal: the next attempt may be the one in the older MQTT that the broker speaks."""
 
 
-def gather(*, broker: str | None, state_folder: Path) -> Facts:
+def gather(
+    *, broker: str | None, state_folder: Path, config: "DaemonConfig | None" = None
+) -> Facts:
     """Look at this machine."""
+    updates, updates_error = None, ""
+    if config is not None:
+        from edgeml.doctor.updates import look  # only who asks for it needs a device's parts
+
+        updates, updates_error = look(config)
     interpreters = {name: found for name in INTERPRETERS if (found := _version(name))}
     numpy = _version("numpy")
     return Facts(
@@ -61,6 +71,8 @@ def gather(*, broker: str | None, state_folder: Path) -> Facts:
         missing_groups=_missing_groups(),
         broker=broker,
         broker_error="" if broker is None else _broker_error(broker),
+        updates=updates,
+        updates_error=updates_error,
     )
 
 

@@ -11,6 +11,7 @@ from edgeml import Device
 from edgeml.cli.main import main
 from edgeml.daemon.config import read_config
 from edgeml.daemon.service import Service
+from edgeml.doctor.updates import look
 
 from .publisher import ACTIVITY, Publisher
 from .test_device_updates import Story, windows
@@ -151,3 +152,14 @@ def test_a_device_without_updates_says_so(
     path.write_text(path.read_text().partition("[updates]")[0])
     assert main(["update", "status", str(path)]) == 18
     assert "has no section [updates]" in capsys.readouterr().err
+
+
+def test_the_doctor_asks_what_is_offered_as_the_device_would(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    path = config(tmp_path)
+    assert look(read_config(path)) == ("from folder: activity-2 is offered", "")
+    (publisher.out / "tuf" / "timestamp").unlink()
+    _, error = look(read_config(path))
+    assert error.startswith("missing: ")
+    assert not (tmp_path / "updates").exists()
