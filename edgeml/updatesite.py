@@ -203,7 +203,9 @@ class Site:
     def settle(self) -> None:
         """Forget what is over: the trial, and a shadow run that nothing waits for."""
         state = self.store.journal.state
-        if state is not State.PROBATION:
+        if state is not State.PROBATION and self._probation is not None:
+            if self.passed:
+                self._lately = Lately(self._probation.seen, self._updates.probation.least)
             self._probation = None
         if state is not State.SHADOWING:
             self._end_shadow()

@@ -152,6 +152,11 @@ class Probation:
         varied = means.longest < means.count
         return means.count >= self._limits.windows and (varied or not self._must_vary)
 
+    @property
+    def seen(self) -> Incumbent:
+        """How it did so far: what its own successor is held against, once it has passed."""
+        return self._means.incumbent
+
     def crashes(self) -> str | None:
         """Why the process has started too often with this model; None where it has not."""
         if self._starts > self._limits.starts:
