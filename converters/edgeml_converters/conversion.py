@@ -32,7 +32,7 @@ from edgeml_converters.provenance import provenance
 from edgeml_converters.samples import Floats, check_windows
 from edgeml_converters.schemes import AUTO, IO_TYPES, SCHEMES, Scheme, find_scheme
 from edgeml_converters.search import Attempt, Tried, attempt_all, choose, doubt
-from edgeml_converters.sources import FloatModel, open_source
+from edgeml_converters.sources import FloatModel, finite, open_source
 from edgeml_converters.spec import Spec
 from edgeml_converters.targets import Estimate, Target, estimate, find_target
 from edgeml_converters.targets.fitting import allowed_schemes, check_fits
@@ -116,7 +116,8 @@ def convert(
     model, spec = fit(opened, spec, pipeline.output_shape)
     check_schemes(model, schemes)
     inputs = pipeline.batch(judged.windows)
-    judge = Judge(spec.outputs, chosen_metric, inputs, model.predict(inputs), judged.labels)
+    reference = finite(model.predict(inputs), model.framework)
+    judge = Judge(spec.outputs, chosen_metric, inputs, reference, judged.labels)
     when = _created(created, source)
     options = {"scheme": scheme, "io": io, "max_drop": limit, "max_bytes": max_bytes}
     origin = provenance(

@@ -14,12 +14,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConversionError, MissingDependencyError
+from edgeml.runtime.graph import read_graph
 from edgeml_converters.schemes import SCHEMES, Scheme
 
 Floats = npt.NDArray[np.float32]
@@ -95,46 +96,34 @@ def convert_saved_model(folder: Path, scheme: Scheme, io: str, calibration: Floa
     return flatbuffer
 
 
-def calibrate(folder: Path, calibration: Floats) -> bytes:
-    """The float model with the range of every activation recorded in it, to be quantised.
+CRASHING: Final = frozenset({"WHILE", "IF"})
+"""On control flow TensorFlow 2.21's calibrator ends the process, in the public route too."""
+
+
+def calibrate(float_tflite: bytes, calibration: Floats) -> bytes:
+    """A float model with the range of every activation recorded in it, to be quantised.
 
     Args:
-        folder: as for `convert_saved_model`.
+        float_tflite: from `convert_saved_model`.
         calibration: float32 (n, *model input), preprocessed.
 
     Raises:
-        ConversionError: the converter refuses the model.
+        ConversionError: the calibrator refuses the model, or would crash on it.
     """
-    tf = tensorflow()
-    scheme = SCHEMES["int8"]
-    with quiet_converter():
-        try:
-            converter = tf.lite.TFLiteConverter.from_saved_model(os.fspath(folder), ["serve"])
-            _configure(tf, converter, scheme, "int8", calibration)
-            # The converter's own way to stop between calibrating and quantising.
-            converter._experimental_calibrate_only = True  # noqa: SLF001
-            calibrated = bytes(converter.convert())
-        except Exception as exc:
-            raise _translated(exc, scheme) from exc
-    return calibrated
-
-
-def calibrate_file(tflite: bytes, calibration: Floats) -> bytes:
-    """As `calibrate`, from a float .tflite instead of a SavedModel.
-
-    Args:
-        tflite: it.
-        calibration: float32 (n, *model input), preprocessed.
-
-    Raises:
-        ConversionError: the converter refuses the model.
-    """
+    crashing = sorted(CRASHING & set(read_graph(float_tflite).operators))
+    if crashing:
+        raise ConversionError(
+            f"it has {' and '.join(crashing)} in it, on which TensorFlow's calibrator crashes; "
+            "build recurrent layers with unroll=True, or take a scheme without calibration"
+        )
     tensorflow()
-    from tensorflow.lite.python.optimize.calibrator import Calibrator
+    from tensorflow.lite.python.optimize import calibrator
 
     with quiet_converter():
         try:
-            return bytes(Calibrator(tflite).calibrate(lambda: _one_by_one(calibration)))
+            whole = calibrator.add_intermediate_tensors(float_tflite)
+            made = calibrator.Calibrator(whole).calibrate(lambda: _one_by_one(calibration))
+            return bytes(made)
         except Exception as exc:
             raise _translated(exc, SCHEMES["int8"]) from exc
 

@@ -8,6 +8,7 @@ output keep all they saw, because a sensor's extremes and a score's mean more
 than their share of the squared error.
 """
 
+import contextlib
 import warnings
 from typing import Any, Final
 
@@ -40,10 +41,13 @@ def clipped(calibrated: bytes, windows: Floats) -> bytes:
     model = unpack_model(calibrated)
     graph = model.subgraphs[0]
     ends = {int(i) for i in (*graph.inputs, *graph.outputs)}
+    # Nothing is to be seen in what no operator computes, as intermediates of a fused layer.
+    made = {int(i) for operator in graph.operators for i in operator.outputs}
     inner = [
         i
         for i, tensor in enumerate(graph.tensors)
-        if tensor.type == _FLOAT32
+        if i in made
+        and tensor.type == _FLOAT32
         and i not in ends
         and tensor.quantization is not None
         and tensor.quantization.min is not None
@@ -101,7 +105,8 @@ def _observe(
             interpreter.set_tensor(given, window[np.newaxis])
             interpreter.invoke()
             for i in tensors:
-                seen[i].append(interpreter.get_tensor(i).ravel())
+                with contextlib.suppress(ValueError):  # an output that nobody reads has no memory
+                    seen[i].append(interpreter.get_tensor(i).ravel())
     except (ValueError, RuntimeError) as exc:
         raise BackendError(f"the interpreter cannot show the model's inner tensors: {exc}") from exc
-    return {i: np.concatenate(values) for i, values in seen.items()}
+    return {i: np.concatenate(values) for i, values in seen.items() if values}

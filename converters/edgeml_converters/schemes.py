@@ -132,8 +132,10 @@ def _check_mixed(tflite: bytes) -> None:
 
 
 def _check_weights(weights: Weights, scheme: Scheme) -> None:
-    if not weights.total or scheme.weights == "float32":
+    if scheme.weights == "float32" or (not weights.total and scheme.activation_dtype):
         return
+    if not weights.total:
+        raise ConversionError(f"{scheme.name}: the model has no weights that it could make smaller")
     # Biases and norms stay wide; a kernel too small to be worth it may too.
     share = weights.elements.get(scheme.weights, 0) / weights.total
     if share < 0.5:

@@ -26,6 +26,9 @@ Floats = npt.NDArray[np.float32]
 ABOUT_AS_SMALL: Final = 1.1
 """How much larger than the smallest a file may be that costs less to run."""
 
+ROUNDING: Final = 1e-6
+"""A drop that float kernels give by adding in another order, and that no budget means."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
@@ -114,7 +117,7 @@ def attempt_all(
 
 
 def _fits(one: Attempt, max_drop: float | None) -> bool:
-    return max_drop is None or one.verdict.drop <= max_drop
+    return max_drop is None or one.verdict.drop <= max_drop + ROUNDING
 
 
 def attempt(
@@ -150,7 +153,7 @@ def _mixed(
     for tflite, names in mixtures(workshop.int8(), workshop.io, workshop.calibration):
         one = _judged(tflite, workshop.io, scheme, inputs, judge, started_s)
         one = replace(one, in_float=names)
-        if max_drop is None or one.verdict.drop <= max_drop:
+        if _fits(one, max_drop):
             return one
         if nearest is None or one.verdict.drop < nearest.verdict.drop:
             nearest = one
@@ -164,6 +167,12 @@ def _judged(
 ) -> Attempt:
     check_applied(tflite, scheme, io)
     outputs = run_tflite(tflite, inputs).outputs
+    lost = int(np.sum(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)))
+    if lost:
+        raise ConversionError(
+            f"{scheme.name}: the file answers NaN or infinity to {lost} of {len(outputs)} windows; "
+            "its numbers exceed what the scheme can hold"
+        )
     verdict = judge.judge(outputs)
     return Attempt(scheme, tflite, outputs, verdict, time.monotonic() - started_s)
 
@@ -239,7 +248,7 @@ def _candidate(one: Tried, best: Attempt | None, max_drop: float | None) -> Cand
     line = Candidate(one.scheme.name, len(one.tflite), one.verdict, one.seconds, "", one.in_float)
     if one is best:
         reason = "chosen" if max_drop is None else f"chosen: the cheapest within {max_drop:g}"
-    elif max_drop is not None and one.verdict.drop > max_drop:
+    elif not _fits(one, max_drop):
         reason = f"loses {one.verdict.drop:.4g}, more than {max_drop:g}"
     else:
         dearer = best is not None and len(one.tflite) <= len(best.tflite)

@@ -3,9 +3,9 @@
 A source that is a `.tflite` already stays as it is, byte for byte, for the
 scheme that it has; other schemes start from it where it is float.
 
-Calibrating is a float conversion and a run over the data; int8, mixed and the
-float file all start from what it gives. What was made is kept, failures too, so
-that a model that cannot be calibrated is not tried again for the next scheme.
+The float file is converted once and calibrated once; int8, int16x8 and mixed start
+from what that gives. What was made is kept, failures too, so that a model that
+cannot be calibrated is not tried again for the next scheme.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edgeml.errors import ConversionError
 from edgeml_converters.int4 import convert_int4
 from edgeml_converters.int8 import Int8, convert_int8
-from edgeml_converters.lite import calibrate, calibrate_file, convert_saved_model, quantise_int16
+from edgeml_converters.lite import calibrate, convert_saved_model, quantise_int16
 from edgeml_converters.modern import convert_weights, modernised
 from edgeml_converters.schemes import SCHEMES, Scheme
 from edgeml_converters.slim import slim
@@ -70,7 +70,7 @@ class Workshop:
         """
         if self._calibrated is None:
             try:
-                self._calibrated = self._calibrate()
+                self._calibrated = calibrate(self.float_file(), self.calibration)
             except ConversionError as exc:
                 self._calibrated = exc
         if isinstance(self._calibrated, ConversionError):
@@ -78,13 +78,11 @@ class Workshop:
         return self._calibrated
 
     def float_file(self) -> bytes:
-        """The float file with the names of its tensors; the calibrated one where there is one.
+        """The float file with the names of its tensors.
 
         Raises:
             ConversionError: the converter refuses the model.
         """
-        if isinstance(self._calibrated, bytes):
-            return self._calibrated
         if self._float is None:
             scheme = SCHEMES["float32"]
             self._float = (
@@ -93,11 +91,6 @@ class Workshop:
                 else convert_saved_model(self._start, scheme, "float", self.calibration)
             )
         return self._float
-
-    def _calibrate(self) -> bytes:
-        if isinstance(self._start, LiteFile):
-            return calibrate_file(self.float_file(), self.calibration)
-        return calibrate(self._start, self.calibration)
 
     def int8(self) -> Int8:
         """Full int8, with how it was made.

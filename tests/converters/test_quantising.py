@@ -1,5 +1,6 @@
 """What makes an int8 file smaller and closer: ranges, granularity, and bytes nobody reads."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def prepared(data: Any, spec: Spec) -> Any:
 
 @pytest.fixture(scope="module")
 def wide(folder: Path, prepared: Any) -> bytes:
-    return calibrate(folder, prepared)
+    return calibrate(convert_saved_model(folder, SCHEMES["float32"], "float", prepared), prepared)
 
 
 def _error_in(values: Any, low: float, high: float) -> float:
@@ -157,10 +158,61 @@ def test_int16_from_a_calibrated_model_is_byte_for_byte_the_converter_s_own(
     assert slim(quantise_int16(wide, io, prepared)) == slim(theirs)
 
 
-def test_the_calibrated_model_without_its_ranges_is_byte_for_byte_the_float_one(
-    folder: Path, prepared: Any, wide: bytes
+@pytest.mark.parametrize("io", ["float", "int8"])
+def test_int8_from_a_calibrated_float_model_answers_bit_for_bit_as_the_converter_s_own(
+    io: str, folder: Path, prepared: Any, wide: bytes
 ) -> None:
-    assert slim(wide) == slim(convert_saved_model(folder, SCHEMES["float32"], "float", prepared))
+    theirs = convert_saved_model(folder, SCHEMES["int8"], io, prepared)
+    ours = quantise(wide, io)
+    assert read_graph(ours).operators == read_graph(theirs).operators
+    np.testing.assert_array_equal(run_tflite(ours, prepared).raw, run_tflite(theirs, prepared).raw)
+
+
+def test_a_scheme_for_weights_is_refused_for_a_model_without_any(keras: Any) -> None:
+    network = keras.Sequential([keras.Input((10,)), keras.layers.Activation("relu")])
+    windows = np.random.default_rng(2).normal(size=(100, 10)).astype(np.float32)
+    for scheme in ("float16", "dynamic", "int4"):
+        with pytest.raises(ConversionError, match="no weights that it could make smaller"):
+            convert(network, windows, scheme=scheme)
+
+
+def test_a_model_that_answers_nan_is_refused_before_any_scheme(keras: Any) -> None:
+    windows = np.random.default_rng(2).normal(size=(100, 10)).astype(np.float32)
+    network = keras.Sequential([keras.Input((10,)), keras.layers.Dense(4)])
+    kernel = np.full((10, 4), np.nan, np.float32)
+    network.layers[0].set_weights([kernel, np.zeros(4, np.float32)])
+    with pytest.raises(ConversionError, match=r"NaN or infinity to 100 of 100 .*did training"):
+        convert(network, windows, scheme="float32")
+
+
+def test_a_file_that_answers_nan_is_an_error_and_not_a_result(
+    model: Any, data: Any, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As tflite-runtime 2.14 answers to int4 weights."""
+
+    def lost(tflite: bytes, inputs: Any) -> Any:
+        run = run_tflite(tflite, inputs)
+        outputs = run.outputs.copy()
+        outputs[7] = np.nan
+        return replace(run, outputs=outputs)
+
+    monkeypatch.setattr("edgeml_converters.search.run_tflite", lost)
+    with pytest.raises(ConversionError, match="int8: the file answers NaN or infinity to 1 of 240"):
+        convert(model, data[0], spec=spec, scheme="int8")
+
+
+def test_a_loop_is_refused_where_it_would_end_the_process(keras: Any, tmp_path: Path) -> None:
+    """And the schemes that need no calibration still convert it."""
+    windows = np.random.default_rng(2).normal(size=(100, 8, 3)).astype(np.float32)
+    for unroll, wanted in ((False, {"float32", "float16"}), (True, {"float32", "int8"})):
+        network = keras.Sequential(
+            [keras.Input((8, 3)), keras.layers.LSTM(12, unroll=unroll), keras.layers.Dense(2)]
+        )
+        conversion = convert(network, windows, max_drop=0.5)
+        made = {one.scheme for one in conversion.candidates if one.bytes is not None}
+        assert wanted <= made
+        int8 = next(one for one in conversion.candidates if one.scheme == "int8")
+        assert ("unroll=True" in int8.reason) == (not unroll)
 
 
 @pytest.mark.parametrize("name", [name for name in BY_TENSORFLOW if name != "dynamic"])

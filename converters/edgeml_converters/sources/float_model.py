@@ -78,6 +78,21 @@ class FloatModel:
     settled: "Callable[[Floats], FloatModel] | None" = None
 
 
+def finite(said: Floats, framework: str) -> Floats:
+    """What a model answers, if it is a reference: NaN has no error to measure.
+
+    Raises:
+        ConversionError: to how many windows it answers none.
+    """
+    lost = int(np.sum(~np.isfinite(said.reshape(len(said), -1)).all(axis=1)))
+    if lost:
+        raise ConversionError(
+            f"the model itself ({framework}) answers NaN or infinity to {lost} of {len(said)} "
+            "windows; did training diverge, or does the preprocessing not fit?"
+        )
+    return said
+
+
 def one_of_each(inputs: int, outputs: int) -> None:
     """Object to a model with several inputs or outputs.
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from edgeml.errors import ConversionError
 from edgeml_converters.environments import Environment, run_worker
-from edgeml_converters.sources.float_model import FloatModel, Floats, LiteFile
+from edgeml_converters.sources.float_model import FloatModel, Floats, LiteFile, finite
 from edgeml_converters.sources.layout import channels_last, settle, to_first, to_last
 
 PROOF_WINDOWS: Final = 32
@@ -53,7 +53,7 @@ def open_foreign(path: Path, environment: Environment, framework: str, ways: int
         last = channels_last(prepared.shape[1:], given)
         windows = prepared[:PROOF_WINDOWS]
         plain = to_first(windows) if last else windows
-        reference = predict(plain)
+        reference = finite(predict(plain), name)
         with tempfile.TemporaryDirectory(prefix="edgeml-foreign-") as folder:
             products = make_products(environment, path, plain, Path(folder), last=last, ways=ways)
             done = settle(products, windows, reference)

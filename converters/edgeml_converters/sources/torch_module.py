@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeml.errors import ConversionError, MissingDependencyError
 from edgeml_converters.environments import TORCH, ready
-from edgeml_converters.sources.float_model import FloatModel, Floats, first_line, in_batches
+from edgeml_converters.sources.float_model import FloatModel, Floats, finite, first_line, in_batches
 from edgeml_converters.sources.foreign import PROOF_WINDOWS, lite_model, make_products
 from edgeml_converters.sources.layout import settle, to_first, to_last
 
@@ -83,7 +83,7 @@ def _settled(torch: Any, module: Any, prepared: Floats) -> FloatModel:
         last = _takes_channels_first(torch, module, prepared)
         windows = prepared[:PROOF_WINDOWS]
         plain = to_first(windows) if last else windows
-        reference = _run(torch, module, plain)
+        reference = finite(_run(torch, module, plain), _framework(torch))
         with tempfile.TemporaryDirectory(prefix="edgeml-torch-") as name:
             program = Path(name) / "module.pt2"
             _export(torch, module, plain[:1], program)
