@@ -52,7 +52,7 @@ def serve(name: str, args: argparse.Namespace, log: Log, stop: threading.Event) 
         reconnect_min_s=0.2, reconnect_max_s=0.5,
     )  # fmt: skip
     updates = Updates(
-        args.root, state=args.folder / name, check_interval_s=0.5, slower=1000.0, probation=_TRIAL
+        args.root, state=args.folder / name, check_interval_s=2.0, slower=1000.0, probation=_TRIAL
     )
     windows, pause_s, before_s, version = 0, 0.0, clock.monotonic_s(), 0
     with Device(name, model=args.bundle, sync=sync, updates=updates, clock=clock) as device:
