@@ -255,11 +255,10 @@ def _heard(listener: Link, reason: str) -> bool:
     """Whether the refusal came home as an event."""
     give_up_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < give_up_s:
-        for event in _step(listener):
-            if isinstance(event, Received):
-                rows = parse_events(event.payload).events
-                if any(row.fields.get("reason") == reason for row in rows):
-                    return True
+        heard = [event for event in _step(listener) if isinstance(event, Received)]
+        rows = [row for event in heard for row in parse_events(event.payload).events]
+        if any(row.fields.get("reason") == reason for row in rows):
+            return True
     return False
 
 
@@ -268,12 +267,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits that are there for slow networks, cut short."""
 
     def transports(settings: Updates, clock: SystemClock, shelf: Shelf | None) -> list[Transport]:
-        if settings.http is not None:
-            return [Http(settings.http, timeout_s=PATIENCE_S)]
-        assert shelf is not None
-        return [Broker(shelf, clock, silence_s=PATIENCE_S)]
+        if shelf is not None and settings.http is None:
+            return [Broker(shelf, clock, silence_s=PATIENCE_S)]
+        return [Http(str(settings.http), timeout_s=PATIENCE_S)]
 
-    monkeypatch.setattr("edgeml.updating._transports", transports)
+    monkeypatch.setattr("edgeml.updating.transports_of", transports)
     monkeypatch.setattr("edgeml.updating._TURN_S", 0.02)
     monkeypatch.setattr("edgeml.ota.transport._LEAST_BYTES_PER_S", 1 << 20)
 
