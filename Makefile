@@ -17,6 +17,7 @@ DEVICE_SOURCES := $(shell find edgeml -type f -not -name '*.pyc') pyproject.toml
 CONVERTER_SOURCES := $(shell find converters/edgeml_converters -type f -not -name '*.pyc') converters/pyproject.toml converters/README.md
 FAULT_RUNS ?= 200
 ARM_ARGS ?=
+SOURCES_ARGS ?=
 SOAK_S ?= 600
 # Each file's tests stay with one worker, where they share what is dear to make.
 WORKERS ?= -n auto --maxprocesses 4 --dist loadfile
@@ -97,7 +98,7 @@ brokers: setup
 
 sources: setup
 	$(PY) tests/sources/prepare.py
-	build/sources/own/bin/python -m pytest tests/sources
+	build/sources/own/bin/python -m pytest tests/sources $(SOURCES_ARGS)
 	$(PY) tests/arm/lab.py setup arm64
 	$(BIN)/pytest -m arm tests/arm/test_foreign_bundles.py
 
