@@ -365,11 +365,7 @@ def test_a_web_server_that_keeps_a_device_waiting_is_given_up(
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("attack", OVER_HTTP, ids=lambda attack: attack.name)
 def test_a_hostile_web_server_changes_nothing_and_is_named(
-    attack: Attack,
-    spoils: Spoils,
-    broker: LocalBroker,
-    web: Callable[..., str],
-    tmp_path: Path,
+    attack: Attack, spoils: Spoils, broker: LocalBroker, web: Callable[..., str], tmp_path: Path
 ) -> None:
     url = web(attack.shown(spoils), {})
     reason = attack.reason.replace("mqtt: ", "http: ")
