@@ -1,5 +1,6 @@
 """A configuration file is right, or the message names the key and the nearest right one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -285,3 +286,14 @@ def test_a_policy_that_is_none_is_named_with_the_nearest(tmp_path: Path) -> None
     wrong = "\n[updates]\nroot = 'r.json'\nfolder = 'f'\npolicy = 'autoo'\n"
     with pytest.raises(ConfigError, match=r"config\.updates: .*did you mean 'auto'"):
         read_config(_write(tmp_path, GOOD + wrong))
+
+
+def test_the_sections_that_the_example_shows_as_comments_are_right(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[3] / "examples" / "device.toml"
+    said = example.read_text(encoding="utf-8")
+    shown = said.index("# [samples]")
+    uncommented = re.sub(r"^# (?=\[|\w+ =)", "", said[shown:], flags=re.MULTILINE)
+    config = read_config(_write(tmp_path, said[:shown] + uncommented))
+    assert config.samples is not None
+    assert config.updates is not None
+    assert config.updates.hours == (2, 5)
