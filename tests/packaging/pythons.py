@@ -2,7 +2,7 @@
 
 Each one gets an environment of its own under build/pythons with what a device
 installs. Where tflite-runtime has a wheel (3.10 and 3.11), the suite also runs
-on it, with numpy 1.
+on it, with numpy 1. Arguments choose: `3.10` for both, `3.10:device` for LiteRT alone.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 
 VERSIONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 WITH_TFLITE_RUNTIME = ("3.10", "3.11")
+RUNTIMES = {"LiteRT": "device", "tflite-runtime": "tflite"}
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
 SUITE = [
@@ -75,11 +76,10 @@ def main() -> int:
     only = sys.argv[1:]
     outcomes: dict[str, bool] = {}
     for version, interpreter in interpreters():
-        if only and version not in only:
-            continue
-        outcomes[f"{version} LiteRT"] = suite(version, interpreter, "device")
-        if version in WITH_TFLITE_RUNTIME:
-            outcomes[f"{version} tflite-runtime"] = suite(version, interpreter, "tflite")
+        for title, requirements in RUNTIMES.items():
+            named = not only or not {version, f"{version}:{requirements}"}.isdisjoint(only)
+            if named and (requirements != "tflite" or version in WITH_TFLITE_RUNTIME):
+                outcomes[f"{version} {title}"] = suite(version, interpreter, requirements)
     for name, passed in outcomes.items():
         print(f"Python {name}: {'passed' if passed else 'FAILED'}")
     return 0 if outcomes and all(outcomes.values()) else 1
