@@ -87,11 +87,6 @@ class Plant:
         self.settings = Updates(place / "root.json", folder=self.publisher.out, slower=1000.0)
         self.digests: dict[str | None, str] = {}
 
-    def release(self, version: int) -> None:
-        self.publisher.release(version)
-        self.publisher.repository.rollout(f"activity-{version}", 10_000)
-        self.publisher.publish()
-
     def updater(self, folder: Path) -> tuple[Updater, Store]:
         """As a start of the device makes it."""
         store = Store(folder / "activity")
@@ -138,9 +133,9 @@ class Plant:
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """Devices run release 2, and release 3 is out."""
     made = Plant(tmp_path_factory.mktemp("plant"))
-    made.release(2)
+    made.publisher.offer(2)
     made.install(made.place / "settled")
-    made.release(3)
+    made.publisher.offer(3)
     shutil.copytree(made.place / "settled", made.place / "trying", symlinks=True)
     made.on_probation(made.place / "trying")
     return made

@@ -44,6 +44,16 @@ class Publisher:
         path.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
         self.repository.release([path])
 
+    def offer(self, version: int) -> None:
+        """Release a version, roll it out to everybody, and publish."""
+        self.release(version)
+        self.repository.rollout(f"activity-{version}", 10_000)
+        self.publish()
+
+    def biggest_file(self) -> Path:
+        """The largest of the published files: a chunk of the model."""
+        return max((self.out / "c").iterdir(), key=lambda path: path.stat().st_size)
+
     def seed(self, broker: str, fleet: str) -> None:
         """Publish over MQTT."""
         record = Record.of(self.repository.folder, broker, fleet)

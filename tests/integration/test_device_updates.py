@@ -52,16 +52,6 @@ def windows(until: Callable[[], bool]) -> Iterator[Window]:
     raise AssertionError("the device did not get there within 500,000 windows")
 
 
-@pytest.fixture
-def publisher(tmp_path: Path) -> Publisher:
-    made = Publisher(tmp_path)
-    made.release(2)
-    made.repository.rollout("activity-2", 10_000)
-    made.publish()
-    (tmp_path / "root.json").write_bytes(made.root)
-    return made
-
-
 def updates(tmp_path: Path, publisher: Publisher, **changed: Any) -> Updates:
     settings = Updates(
         tmp_path / "root.json",
@@ -245,8 +235,7 @@ def test_the_first_update_takes_from_the_factorys_bundle_what_is_the_same(
     tmp_path: Path, publisher: Publisher
 ) -> None:
     """Only the manifest's version differs: the chunks of the model are here."""
-    big = max((publisher.out / "c").iterdir(), key=lambda path: path.stat().st_size)
-    big.unlink()
+    publisher.biggest_file().unlink()
     install(tmp_path, publisher, "healthy")
 
 

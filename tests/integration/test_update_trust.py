@@ -25,9 +25,7 @@ Kind = Callable[[Path, bytes], Trusting]
 def publisher(tmp_path: Path) -> Publisher:
     made = Publisher(tmp_path)
     made.release(1)
-    made.release(2)
-    made.repository.rollout("activity-2", 10_000)
-    made.publish()
+    made.offer(2)
     return made
 
 
@@ -78,9 +76,7 @@ def test_what_was_learned_survives_and_a_new_root_is_followed(
     check(trust, publisher)
     publisher.repository.rotate("root")
     publisher.repository.rotate("timestamp")
-    publisher.release(3)
-    publisher.repository.rollout("activity-3", 10_000)
-    publisher.publish()
+    publisher.offer(3)
     again = kind(tmp_path / "trust", first)
     assert check(again, publisher).offers["activity"].rule.release == "activity-3"
 

@@ -39,16 +39,6 @@ less_sure = 1.0
 RECORDING = Path(__file__).resolve().parents[2] / "edgeml" / "demo" / "data" / "recordings.npz"
 
 
-@pytest.fixture
-def publisher(tmp_path: Path) -> Publisher:
-    made = Publisher(tmp_path)
-    made.release(2)
-    made.repository.rollout("activity-2", 10_000)
-    made.publish()
-    (tmp_path / "root.json").write_bytes(made.root)
-    return made
-
-
 def config(tmp_path: Path, policy: str = "ask") -> Path:
     path = tmp_path / "device.toml"
     path.write_text(CONFIG.format(model=ACTIVITY, recording=RECORDING, policy=policy))

@@ -16,6 +16,15 @@ def answered_late(bench: Bench, took_s: float, times: int) -> None:
         bench.tell(flow.Tick())
 
 
+def answered_by_now() -> Bench:
+    """Twenty results are at home, each after a second; messages of three rows are full."""
+    bench = Bench(per_batch=3, full_rows=3)
+    bench.tell(flow.Up(100))
+    answered_late(bench, 1.0, times=20)
+    bench.sent.clear()
+    return bench
+
+
 def test_who_is_always_answered_late_waits_longer_before_sending_again() -> None:
     bench = Bench()
     bench.tell(flow.Up(100))
@@ -72,10 +81,7 @@ def test_a_doubled_patience_stays_until_a_message_that_was_sent_once_is_answered
 
 
 def test_new_results_wait_for_company_while_the_last_of_them_are_unanswered() -> None:
-    bench = Bench(per_batch=3, full_rows=3)
-    bench.tell(flow.Up(100))
-    answered_late(bench, 1.0, times=20)
-    bench.sent.clear()
+    bench = answered_by_now()
     bench.commit(22)
     bench.commit(23)
     bench.commit(24)
@@ -85,20 +91,14 @@ def test_new_results_wait_for_company_while_the_last_of_them_are_unanswered() ->
 
 
 def test_as_many_new_results_as_fill_a_message_go_at_once() -> None:
-    bench = Bench(per_batch=3, full_rows=3)
-    bench.tell(flow.Up(100))
-    answered_late(bench, 1.0, times=20)
-    bench.sent.clear()
+    bench = answered_by_now()
     bench.commit(22)
     bench.commit(25)
     assert bench.ranges() == [(21, 21), (22, 24)]
 
 
 def test_a_message_that_is_lost_delays_the_next_no_longer_than_an_answer_takes() -> None:
-    bench = Bench(per_batch=3, full_rows=3)
-    bench.tell(flow.Up(100))
-    answered_late(bench, 1.0, times=20)
-    bench.sent.clear()
+    bench = answered_by_now()
     bench.commit(22)
     bench.commit(23)
     due_s = bench.session.next_deadline_s()

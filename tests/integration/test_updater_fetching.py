@@ -1,0 +1,121 @@
+"""How an updater gets a release: broken ways, full cards, and only what is missing."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeml.ota.states import State
+from edgeml.ota.transport import Folder
+from edgeml.ota.updater import RETRY_S
+from edgeml.releases.names import file_name
+
+from .fakedevice import INSTALLED, Counting, FakeDevice, Site, full, look, take
+from .publisher import Publisher
+
+
+def test_a_chunk_changed_on_the_way_is_named_and_the_incumbent_serves_on(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    for path in (publisher.out / "c").iterdir():
+        if path.stat().st_size > 2000:
+            path.write_bytes(b"\0" + bytes(1000))
+    updater, store = site.start()
+    updater.turn()
+    assert device.changes[-1].event == "refused"
+    assert "tampered: " in device.changes[-1].reason
+    assert store.journal.state is State.FETCHING
+    assert device.serving is None
+
+
+def test_a_missing_chunk_is_not_asked_for_at_every_turn(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    hidden = publisher.biggest_file()
+    content = hidden.read_bytes()
+    hidden.unlink()
+    updater, _ = site.start()
+    updater.turn()
+    hidden.write_bytes(content)
+    updater.turn()
+    assert device.story[-1] == "refused"
+    publisher.clock.advance(RETRY_S)
+    updater.turn()
+    assert device.story[-1] == "activated"
+
+
+def test_a_disk_that_fills_while_it_is_fetched_is_a_refusal_and_the_incumbent_serves(
+    site: Site, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updater, store = site.start()
+    monkeypatch.setattr("edgeml.ota.parcel.Parcel.put", full)
+    updater.turn()
+    assert device.changes[-1].event == "refused"
+    assert device.changes[-1].reason.startswith("disk: ")
+    assert store.current is None
+
+
+def test_what_was_fetched_before_the_link_went_is_not_fetched_again(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    hidden = publisher.biggest_file()
+    content = hidden.read_bytes()
+    hidden.unlink()
+    updater.turn()
+    assert store.journal.state is State.FETCHING
+    hidden.write_bytes(content)
+    counting = Counting(publisher.out)
+    again, _ = site.start(transports=[counting])
+    again.turn()
+    assert device.story[-1] == "activated"
+    chunks = [name for name in counting.asked if name.startswith("c/")]
+    assert file_name(hidden.name) in chunks
+    assert len(chunks) <= 2  # the index of the release, and the one chunk that was missing
+
+
+def test_what_is_fetched_when_nothing_is_new_is_the_small_timestamp_alone(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    counting = Counting(publisher.out)
+    updater, _ = site.start(transports=[counting])
+    take(updater)
+    counting.asked.clear()
+    look(updater)
+    assert counting.asked == ["tuf/timestamp"]
+
+
+def test_an_old_stick_does_not_hide_what_the_next_way_has(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    """Whether the device has seen the newer release already or not."""
+    stick = tmp_path / "stick"
+    shutil.copytree(publisher.out, stick)
+    publisher.offer(3)
+    updater, store = site.start(transports=[Folder(stick), Folder(publisher.out)])
+    updater.turn()
+    assert store.journal.current is not None
+    assert store.journal.current.release == "activity-3"
+    updater.judge(None, passed=True)
+    look(updater)
+    assert device.story == [*INSTALLED, "healthy"]
+
+
+def test_a_way_with_something_wrong_is_named_and_the_next_one_serves(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(publisher.out, broken)
+    (broken / "tuf" / "timestamp").write_bytes(b"{}")
+    updater, _ = site.start(transports=[Folder(broken), Folder(publisher.out)])
+    updater.turn()
+    assert device.story == ["refused", *INSTALLED]
+    assert device.changes[0].reason.startswith("invalid: ")
+
+
+def test_how_far_a_download_is_is_told(site: Site, device: FakeDevice) -> None:
+    updater, _ = site.start()
+    updater.turn()
+    here, whole = device.heard[-1]
+    assert here == whole
+    assert [one for one, _ in device.heard] == sorted(one for one, _ in device.heard)

@@ -1,0 +1,119 @@
+"""How an updater undoes a model, whatever fails on the way back."""
+
+import pytest
+
+from edgeml.errors import UpdateError
+from edgeml.ota.states import State
+
+from .fakedevice import INSTALLED, FakeDevice, Site, full, look, take
+from .publisher import Publisher
+
+
+def test_a_model_that_misbehaves_on_probation_is_undone_and_never_comes_back(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    updater.turn()
+    updater.judge("nan: a score of nan", passed=False)
+    assert device.serving is None
+    assert device.changes[-1].reason == "nan: a score of nan"
+    assert store.journal.bad == {"activity-2": "nan: a score of nan"}
+    publisher.clock.advance(3600)
+    look(updater)
+    assert device.story == [*INSTALLED, "unhealthy"]
+
+
+def test_a_candidate_that_the_interpreter_refuses_after_all_is_undone(
+    site: Site, device: FakeDevice
+) -> None:
+    device.cannot_load = True
+    updater, store = site.start()
+    updater.turn()
+    assert device.story == [*INSTALLED, "unhealthy"]
+    assert device.changes[-1].reason.startswith("crashes: ")
+    assert store.current is None
+
+
+def test_a_release_that_is_revoked_while_it_serves_is_undone(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    take(updater)
+    publisher.repository.revoke("activity-2")
+    publisher.publish()
+    look(updater)
+    assert device.changes[-1].event == "revoked"
+    assert device.serving is None
+    assert store.current is None
+
+
+def test_a_release_taken_back_is_undone_even_while_the_next_one_is_under_way(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    take(updater)
+    publisher.offer(3)
+    again, store = site.start(policy="ask")
+    again.turn()
+    assert store.journal.state is State.WAITING
+    publisher.repository.revoke("activity-2")
+    publisher.publish()
+    look(again)
+    assert device.story[-2:] == ["withdrawn", "revoked"]
+    assert device.serving is None
+    again.turn()
+    assert again.waiting_for == "activity-3"
+
+
+def test_a_model_gone_back_to_that_cannot_be_loaded_leaves_the_factorys(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    take(updater)
+    assert store.current is not None
+    device.unloadable.add(store.current)
+    publisher.offer(3)
+    look(updater)
+    updater.judge("nan: a score of nan", passed=False)
+    assert device.serving is None
+    assert store.journal.current is None
+    assert list(store.journal.bad) == ["activity-3", "activity-2"]
+
+
+def test_a_swap_back_that_fails_is_tried_again_with_the_next_turn(
+    site: Site, device: FakeDevice
+) -> None:
+    updater, store = site.start()
+    updater.turn()
+    device.factory_fails = True
+    updater.judge("nan: a score of nan", passed=False)
+    served = [device.serving]
+    device.factory_fails = False
+    updater.judge(None, passed=False)
+    served.append(device.serving)
+    assert [one is None for one in served] == [False, True]
+    assert store.journal.state is State.IDLE
+
+
+def test_a_card_that_takes_no_journal_still_serves_the_model_before_and_writes_it_later(
+    site: Site, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updater, store = site.start()
+    updater.turn()
+    with monkeypatch.context() as patched:
+        patched.setattr("edgeml.ota.store.replace", full)
+        with pytest.raises(UpdateError, match="disk: "):
+            updater.judge("nan: a score of nan", passed=False)
+    assert device.serving is None
+    updater.judge(None, passed=False)
+    assert store.journal.bad == {"activity-2": "nan: a score of nan"}
+
+
+def test_going_back_by_hand_remembers_the_release_as_bad(site: Site, device: FakeDevice) -> None:
+    updater, store = site.start()
+    with pytest.raises(UpdateError, match="nothing to go back to"):
+        updater.roll_back("by hand: wished")
+    take(updater)
+    updater.roll_back("by hand: wished")
+    assert device.serving is None
+    assert store.journal.bad == {"activity-2": "by hand: wished"}

@@ -1,0 +1,73 @@
+"""What lets an updater begin: a policy, an hour, a pin, a rule that stays."""
+
+from pathlib import Path
+
+import pytest
+
+from edgeml.errors import ConfigError, UpdateError
+from edgeml.ota.settings import Updates
+from edgeml.ota.states import State
+
+from .fakedevice import INSTALLED, FakeDevice, Site, look
+from .publisher import Publisher
+
+
+def test_under_ask_nothing_is_fetched_before_somebody_agrees(
+    site: Site, device: FakeDevice
+) -> None:
+    updater, _ = site.start(policy="ask")
+    updater.turn()
+    updater.turn()
+    assert device.story == ["release_found"]
+    assert updater.waiting_for == "activity-2"
+    with pytest.raises(UpdateError, match="activity-3 does not wait; what waits is activity-2"):
+        updater.agree("activity-3")
+    updater.agree("activity-2")
+    updater.turn()
+    assert device.story == INSTALLED
+
+
+@pytest.mark.parametrize(("hour", "story"), [(12.0, ["release_found"]), (3.5, INSTALLED)])
+def test_under_hours_it_waits_for_them(
+    hour: float, story: list[str], site: Site, device: FakeDevice
+) -> None:
+    updater, _ = site.start(hour=hour, policy="hours", hours=(2, 5))
+    updater.turn()
+    assert device.story == story
+
+
+def test_a_rollout_halted_while_it_waits_is_withdrawn(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start(policy="ask")
+    updater.turn()
+    publisher.repository.halt()
+    publisher.publish()
+    look(updater)
+    assert device.story == ["release_found", "withdrawn"]
+    assert store.journal.state is State.IDLE
+    assert store.journal.bad == {}
+
+
+def test_a_pinned_device_looks_at_no_release(site: Site, device: FakeDevice) -> None:
+    updater, store = site.start()
+    store.change(pinned="")
+    updater.turn()
+    assert device.story == []
+
+
+def test_a_device_pinned_to_a_release_takes_that_one_only(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    store.change(pinned="activity-3")
+    updater.turn()
+    assert device.story == []
+    publisher.offer(3)
+    look(updater)
+    assert device.story == INSTALLED
+
+
+def test_a_root_that_is_not_there_says_what_to_carry(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"carry the publisher's metadata/1\.root\.json"):
+        Updates(tmp_path / "none.json").read_root()
