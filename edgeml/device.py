@@ -292,6 +292,7 @@ class Device:
         self._end_updates()
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
+            self._tell_health(delivery)
             delivery.close(timeout_s)
             waiting = delivery.health().waiting_rows
             if waiting and self._outbox is not None:
@@ -320,6 +321,9 @@ class Device:
         if now_s < self._health_due_s:
             return
         self._health_due_s = now_s + HEALTH_EVERY_S
+        self._tell_health(delivery)
+
+    def _tell_health(self, delivery: Delivery) -> None:
         duty = None if self._duty is None else self._duty.health()
         delivery.set_health(
             loop_health(self._latency, self._window_stats(), self._streams.health(), duty)

@@ -338,16 +338,29 @@ class Delivery:
         link.open()
         while not self._closing.is_set():
             self._turn(courier)
+        self._say_how_it_ended(courier)
         farewell = courier.state(courier.record.connection, online=False)
         link.close(farewell)
+
+    def _say_how_it_ended(self, courier: Courier) -> None:
+        """What is known of a device that is off is what it said last: let that be true."""
+        try:
+            self._tell_news(courier)
+            if courier.record.connected:
+                self._send_health(courier)
+        except Exception:
+            log.exception("the last health could not be sent")
+
+    def _tell_news(self, courier: Courier) -> None:
+        if self._model_changed:
+            self._model_changed = False
+            courier.set_model(self._model)
+        courier.set_update(self._update)
 
     def _turn(self, courier: Courier) -> None:
         try:
             courier.pump(_PUMP_S)
-            if self._model_changed:
-                self._model_changed = False
-                courier.set_model(self._model)
-            courier.set_update(self._update)
+            self._tell_news(courier)
             now_s = self._clock.monotonic_s()
             if courier.record.connected and now_s >= self._health_due_s:
                 self._health_due_s = now_s + self._settings.health_interval_s

@@ -5,10 +5,11 @@ import socket
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,10 +18,12 @@ from edgeml.errors import InputError, OutboxError
 from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, embedded, find_mosquitto
 from edgeml.fleet.sqlite_store import SQLiteStore
+from edgeml.fleet.store import DeviceStatus
 from edgeml.result import ModelRef, Result
 from edgeml.sync.connection import Connection
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import AckMode, Mqtt
+from tests.waiting import until
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 DEADLINE_S = 300.0
@@ -84,6 +87,19 @@ def windows(path: Path) -> list[int]:
         return [row["window"] for row in store.results()]
     finally:
         store.close()
+
+
+def status(path: Path) -> Sequence[DeviceStatus]:
+    store = SQLiteStore(path)
+    try:
+        return store.status()
+    finally:
+        store.close()
+
+
+def last_health(path: Path) -> Mapping[str, Any]:
+    """What the only device said last of itself; nothing where it said nothing yet."""
+    return next((device.health for device in status(path)), {})
 
 
 def test_results_reach_the_store_and_leave_the_device(broker: LocalBroker, tmp_path: Path) -> None:
@@ -176,13 +192,36 @@ def test_health_fields_that_json_does_not_have_do_not_stop_delivery(
     broker: LocalBroker, tmp_path: Path
 ) -> None:
     store = tmp_path / "store.db"
-    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
-        delivery.set_health({"t": float("nan"), "path": Path("x"), "v": 7, "array": np.arange(2)})
-        delivery.put(a_result(1))
-        assert delivery.wait_delivered(DEADLINE_S)
-    devices = SQLiteStore(store).status()
-    assert (devices[0].health["t"], devices[0].health["path"]) == (None, "x")
-    assert devices[0].health["array"] == [0, 1]
+    strange = {"t": float("nan"), "path": Path("x"), "v": 7, "array": np.arange(2)}
+    with an_ingest(broker, store):
+        with Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+            delivery.set_health(strange)
+            delivery.put(a_result(1))
+            assert delivery.wait_delivered(DEADLINE_S)
+        until(lambda: "t" in last_health(store))
+        health = last_health(store)
+    assert (health["t"], health["path"], health["v"]) == (None, "x", 1)
+    assert health["array"] == [0, 1]
+
+
+def test_a_device_that_is_closed_leaves_its_last_health_and_its_last_model(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    # Within the interval of the health messages nothing but closing makes a device say it.
+    patient = replace(settings(broker, tmp_path), health_interval_s=3_600)
+    with an_ingest(broker, store):
+        with Delivery("pump-7", patient) as delivery:
+            until(lambda: bool(last_health(store)))
+            assert last_health(store)["delivery"]["put"] == 0
+            delivery.set_health({"windows": 1})
+            delivery.put(a_result(1))
+            assert delivery.wait_delivered(DEADLINE_S)
+        until(lambda: "windows" in last_health(store) and not status(store)[0].online)
+        (device,) = status(store)
+    assert device.health["windows"] == 1
+    assert (device.health["delivery"]["put"], device.health["delivery"]["waiting_rows"]) == (1, 0)
+    assert device.model == "activity@3"
 
 
 def test_a_row_that_the_ingest_cannot_read_does_not_stop_the_others(
