@@ -5,7 +5,9 @@ persisted: killed and started again it has forgotten everything, which is what
 an outage looks like in a plant, too.
 """
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -23,6 +25,10 @@ from edgeml.errors import LinkError, MissingDependencyError
 
 _MORE_PATH: Final = "/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 _POLL_S: Final = 0.02
+_PORTS: Final = range(10_240, 32_768)
+"""Below those that systems give to whoever connects: a broker that is killed finds its port
+free, and nobody who looks for it in the meantime is connected to himself."""
+_PORT_TRIES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +68,17 @@ def find_mosquitto() -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port that nothing on this machine listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port that nothing on this machine listens on, and no connection gets by chance.
+
+    Raises:
+        LinkError: none was found.
+    """
+    for _ in range(_PORT_TRIES):
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise LinkError(f"no free port found on this machine in {_PORT_TRIES} tries")
 
 
 class LocalBroker:

@@ -57,7 +57,7 @@ FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "classifier_float.t
 FLEET = "plant"
 DEVICES = tuple(f"pump-{i}" for i in range(100))
 MOST_SHARE = 0.15
-DEADLINE_S = 240.0
+DEADLINE_S = 900.0
 SHAPE, CLASSES = (20, 3), ("a", "b", "c", "d")
 TRIAL_WINDOWS = 60
 

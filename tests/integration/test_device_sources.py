@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -65,28 +66,32 @@ def test_each_source_goes_to_its_own_model_in_the_order_of_time(other: Path) -> 
 
 
 def test_live_sources_and_a_recording_run_side_by_side_and_all_threads_end(other: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Device("d", model={"imu": ACTIVITY, "file": other}) as device:
         sources: dict[str, Iterable[Sample]] = {"imu": Wave(), "file": recordings(0.0)}
         run = device.run(sources)
-        names = [result.model.name for result in itertools.islice(run, 60)]
+        seen = Counter[str]()
+        for result in run:
+            seen[result.model.name] += 1
+            # Which of the two is ahead is the machine's business.
+            if seen["other"] >= 40 and seen["activity"] >= 20:
+                break
         health = device.health()
         run.close()  # type: ignore[attr-defined]
-    assert names.count("other") == 40
-    assert names.count("activity") == 20
+    assert seen["other"] == 40
     assert health.sources["file"].dropped == 0
     assert set(health.sources) == {"imu", "file"}
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_source_that_fails_ends_the_run_and_stops_the_others(other: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with (
         Device("d", model={"imu": ACTIVITY, "broken": other}) as device,
         pytest.raises(SensorError, match="the cable is out"),
     ):
         list(device.run({"imu": Wave(), "broken": Wave(fails_after=250)}))
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_an_action_hears_every_source(other: Path) -> None:

@@ -6,6 +6,7 @@ are needed, the clock and the broker are simulated.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -247,8 +248,11 @@ def test_two_ingests_share_the_load_of_a_fleet_and_one_may_go(
             for n in range(4)
         ]  # fmt: skip
         with an_ingest(broker, place) as second:
+            give_up_s = time.monotonic() + DEADLINE_S
+            while not (first.online and second.online):  # it has subscribed, too
+                assert time.monotonic() < give_up_s
+                time.sleep(0.01)
             made = 0
-            # It takes its share from when it has subscribed, which may be after a first lot.
             while not second.tally.rows and made < 2_000:
                 produce(deliveries, made, made + 100)
                 made += 100

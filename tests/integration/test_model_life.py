@@ -1,6 +1,7 @@
 """A model's life: what it says of itself, threads that share it, and its end."""
 
 import threading
+import time
 import weakref
 
 import pytest
@@ -61,7 +62,7 @@ def test_a_model_may_be_shared_and_handed_on_between_threads() -> None:
         start = threading.Barrier(4)
 
         def work(first: int) -> None:
-            start.wait(30)
+            start.wait(120)
             for i in range(400):
                 at = (first + i) % 8
                 if model.predict(given[at]).outputs != expected[at]:
@@ -71,7 +72,7 @@ def test_a_model_may_be_shared_and_handed_on_between_threads() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(60)
+            thread.join(300)
         assert not any(thread.is_alive() for thread in threads)
     assert not wrong
 
@@ -94,4 +95,6 @@ def test_info_says_what_was_loaded_and_how_it_runs(backend: str) -> None:
 
 def test_warming_up_says_how_long_a_run_takes() -> None:
     with Model.load(fixture("classifier_int8")) as model:
-        assert 0 < model.warm_up() < 1000
+        began_s = time.perf_counter()
+        took_ms = model.warm_up()
+        assert 0 < took_ms < (time.perf_counter() - began_s) * 1000

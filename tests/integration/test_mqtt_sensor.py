@@ -30,7 +30,7 @@ class Publisher:
     def close(self) -> None:
         self._over.set()
         self._link.wake()
-        self._thread.join(20)
+        self._thread.join(60)
 
     def _run(self) -> None:
         self._link.open()
@@ -61,7 +61,7 @@ def test_a_topic_is_a_sensor_that_survives_its_broker(broker: LocalBroker) -> No
     before = first.values[0]
     later = list(itertools.islice(samples, 200))
     publisher.close()
-    live.close()
+    assert live.close(60)
     numbers = [int(s.values[0]) for s in later]
     assert numbers == sorted(set(numbers))
     assert numbers[-1] > before

@@ -27,7 +27,7 @@ from edgeml.sync.line import Message, Received, Up
 from edgeml.sync.link import Link
 
 ACTIVITY = Path(__file__).resolve().parents[2] / "models" / "activity" / "activity.tflite"
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_wish_is_answered_from_the_repository(
         serving.join(DEADLINE_S)
         seeder.close()
         ear.link.close()
-    assert ear.heard == [(f"c/{digest}", outgoing.file(digest))]
+    assert set(ear.heard) == {(f"c/{digest}", outgoing.file(digest))}
 
 
 def test_gc_makes_the_broker_forget(

@@ -67,6 +67,6 @@ def test_memory_that_grows_all_the_time_is_growth_and_a_peak_is_not() -> None:
 
 def test_a_sensor_that_outruns_the_machine_fails_the_run() -> None:
     command = [sys.executable, str(SOAK), "--seconds", "3", "--rate-hz", "40000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 1, done.stderr
     assert json.loads(done.stdout)["complaints"]

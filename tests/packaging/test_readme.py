@@ -25,7 +25,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
 SHELL = [block for language, block in BLOCKS if language == "sh"]
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 SERVERS = ("edgeml fleet ingest", "edgeml broker")
-STARTED_S = 30.0
+STARTED_S = 300.0
 
 pytestmark = pytest.mark.workstation
 
@@ -66,7 +66,7 @@ def _run(command: str, place: Path) -> None:
         env=_environment(place),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

@@ -15,7 +15,7 @@ from edgeml.daemon.notify import Notifier
 def manager(tmp_path: Path) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(tmp_path / "notify"))
-        listening.settimeout(5)
+        listening.settimeout(60)
         yield listening
 
 
@@ -58,7 +58,7 @@ def test_an_abstract_socket_is_understood() -> None:
     name = f"edgeml-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name)
-        listening.settimeout(5)
+        listening.settimeout(60)
         Notifier({"NOTIFY_SOCKET": "@" + name}, ManualClock()).ready("x")
         assert listening.recv(64).startswith(b"READY=1")
 

@@ -52,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_good_bundle_passes_and_says_what_it_is(path: Path) -> None:
-    path.write_bytes(bundle(Budgets(1000.0, 2000.0)))
+    path.write_bytes(bundle(Budgets(60_000.0, 2000.0)))
     report = probe(path, QUICK)
     assert report.ok
     facts = report.as_dict()

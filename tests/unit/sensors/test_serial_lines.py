@@ -18,7 +18,7 @@ from edgeml.sensors.fake_board import FakeBoard
 pytest.importorskip("serial", reason="pyserial is not installed; edgeml[sensors] brings it")
 pytest.importorskip("pty", reason="pseudo-terminals are POSIX's")
 
-BRIEF = Patience(first_pause_s=0.01, longest_pause_s=0.02, silent_after_s=0.1, give_up_s=0.3)
+BRIEF = Patience(first_pause_s=0.01, longest_pause_s=0.02, silent_after_s=0.5, give_up_s=2.0)
 
 
 @pytest.fixture
