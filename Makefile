@@ -68,9 +68,11 @@ postgresql:
 
 arm: setup mosquitto
 	$(PY) tests/arm/lab.py setup arm64 armhf
-	$(BIN)/pytest -m arm tests/arm
-	$(PY) tests/arm/lab.py suite arm64 $(ARM_ARGS)
-	$(PY) tests/arm/lab.py suite armhf $(ARM_ARGS)
+	$(BIN)/pytest -n auto --maxprocesses 4 -m arm tests/arm
+	+$(MAKE) --no-print-directory --jobs 2 --output-sync=target suite-arm64 suite-armhf
+
+suite-%:
+	$(PY) tests/arm/lab.py suite $* $(ARM_ARGS)
 
 pythons: setup mosquitto
 	$(PY) tests/packaging/pythons.py $(PYTHONS)
@@ -86,7 +88,7 @@ conformance: setup
 	$(PY) tests/conformance/run.py
 
 faults: setup mosquitto
-	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest tests/faults
+	EDGEML_FAULT_RUNS=$(FAULT_RUNS) $(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal tests/faults
 
 soak: setup
 	$(PY) benchmarks/soak.py --seconds $(SOAK_S)

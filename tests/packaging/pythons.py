@@ -2,7 +2,8 @@
 
 Each one gets an environment of its own under build/pythons with what a device
 installs. Where tflite-runtime has a wheel (3.10 and 3.11), the suite also runs
-on it, with numpy 1. Arguments choose: `3.10` for both, `3.10:device` for LiteRT alone.
+on it, with numpy 1. Arguments choose: `3.10` for both, `3.10:device` for LiteRT alone;
+folders among them (`3.13 tests/unit`) are the tests that run.
 """
 
 import os
@@ -17,13 +18,8 @@ WITH_TFLITE_RUNTIME = ("3.10", "3.11")
 RUNTIMES = {"LiteRT": "device", "tflite-runtime": "tflite"}
 ROOT = Path(__file__).resolve().parents[2]
 WORKERS = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
-SUITE = [
-    "-m",
-    "not workstation and not slow",
-    "tests/unit",
-    "tests/contract",
-    "tests/integration",
-]
+MARKS = ["-m", "not workstation and not slow"]
+TESTS = ["tests/unit", "tests/contract", "tests/integration"]
 
 
 def interpreters() -> Iterator[tuple[str, str]]:
@@ -49,7 +45,7 @@ def _pyenv(version: str) -> list[str]:
     return [str(path) for path in sorted(root.glob(f"versions/{version}.*/bin/python"))]
 
 
-def suite(version: str, interpreter: str, requirements: str) -> bool:
+def suite(version: str, interpreter: str, requirements: str, tests: list[str]) -> bool:
     """Install and run the device suite in an environment of its own."""
     folder = ROOT / "build" / "pythons" / f"{version}-{requirements}"
     python = folder / "bin" / "python"
@@ -64,7 +60,7 @@ def suite(version: str, interpreter: str, requirements: str) -> bool:
     subprocess.run([*pip, "--no-deps", "--no-index", "--force-reinstall", str(wheel)], check=True)
     print(f"== Python {version}, {requirements}", flush=True)
     run = subprocess.run(
-        [str(folder / "bin" / "pytest"), "-q", *WORKERS, *SUITE],
+        [str(folder / "bin" / "pytest"), "-q", *WORKERS, *MARKS, *tests],
         cwd=ROOT,
         check=False,
     )
@@ -73,13 +69,16 @@ def suite(version: str, interpreter: str, requirements: str) -> bool:
 
 def main() -> int:
     """Run them all; exit 1 where one failed or there was none."""
-    only = sys.argv[1:]
+    tests = [argument for argument in sys.argv[1:] if (ROOT / argument).exists()]
+    only = [argument for argument in sys.argv[1:] if argument not in tests]
     outcomes: dict[str, bool] = {}
     for version, interpreter in interpreters():
         for title, requirements in RUNTIMES.items():
             named = not only or not {version, f"{version}:{requirements}"}.isdisjoint(only)
             if named and (requirements != "tflite" or version in WITH_TFLITE_RUNTIME):
-                outcomes[f"{version} {title}"] = suite(version, interpreter, requirements)
+                outcomes[f"{version} {title}"] = suite(
+                    version, interpreter, requirements, tests or TESTS
+                )
     for name, passed in outcomes.items():
         print(f"Python {name}: {'passed' if passed else 'FAILED'}")
     return 0 if outcomes and all(outcomes.values()) else 1
