@@ -244,7 +244,7 @@ def open_shelf(device_id: str, sync: Mqtt | None, clock: Clock) -> Shelf | None:
     if sync is None:
         return None
     client_id = f"edgeml-{sync.fleet}-{device_id}-updates"
-    return BrokerShelf(sync.connection, sync.fleet, client_id, clock)
+    return BrokerShelf(sync, sync.fleet, client_id, clock)
 
 
 def _locked(folder: Path) -> FolderLock:

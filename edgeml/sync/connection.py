@@ -8,7 +8,7 @@ restart; they are never part of the URL, which ends up in logs and in `ps`.
 import os
 import ssl
 import stat
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
@@ -49,12 +49,13 @@ class Connection:
     """
 
     url: str
+    _: KW_ONLY
     username: str | None = None
-    password_file: Path | None = None
+    password_file: Path | str | None = None
     password_env: str | None = None
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: Path | str | None = None
+    cert_file: Path | str | None = None
+    key_file: Path | str | None = None
     alpn: str | None = None
     protocol: Protocol = "auto"
     keepalive_s: int = 60
@@ -125,13 +126,12 @@ class Connection:
             ConfigError: the file cannot be read or is readable by others; the variable is not set.
         """
         if self.password_file is not None:
-            refuse_readable_by_others(self.password_file)
+            file = Path(self.password_file)
+            refuse_readable_by_others(file)
             try:
-                return self.password_file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+                return file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
             except (OSError, UnicodeDecodeError) as exc:
-                raise ConfigError(
-                    f"{self.password_file}: the password cannot be read: {exc}"
-                ) from exc
+                raise ConfigError(f"{file}: the password cannot be read: {exc}") from exc
         if self.password_env is not None:
             try:
                 return os.environ[self.password_env]
@@ -155,7 +155,7 @@ class Connection:
             raise ConfigError(f"ca_file {self.ca_file} cannot be loaded: {exc}") from exc
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None and self.key_file is not None:
-            refuse_readable_by_others(self.key_file)
+            refuse_readable_by_others(Path(self.key_file))
             try:
                 context.load_cert_chain(self.cert_file, self.key_file)
             except (OSError, ssl.SSLError) as exc:

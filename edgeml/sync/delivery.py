@@ -130,8 +130,8 @@ class Delivery:
             ConfigError: a certificate or a password file cannot be used.
         """
         settings = self._settings
-        settings.connection.password()
-        settings.connection.tls_context()
+        settings.password()
+        settings.tls_context()
         caps = Caps(
             settings.results_cap_bytes,
             settings.events_cap_bytes,
@@ -151,7 +151,7 @@ class Delivery:
         self._outbox = outbox
         self._writer = Writer(outbox, pace, self._clock, self._on_commit)
         self._link = Link(
-            settings.connection,
+            settings,
             client_id=f"edgeml-{settings.fleet}-{self._device}",
             subscriptions=lambda _: (ack_topic,),
             will=self._will,

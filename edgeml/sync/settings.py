@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from edgeml.errors import ConfigError
 from edgeml.sync.budget import Allowance, parse_hours
-from edgeml.sync.connection import Connection, Protocol
+from edgeml.sync.connection import Connection
 from edgeml.sync.topics import checked_id
 
 AckMode = Literal["fleet", "broker"]
@@ -20,31 +20,14 @@ MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Mqtt:
-    """How a device's results get to a broker.
+class Mqtt(Connection):
+    """How a device's results get to a broker: a `Connection`'s attributes, and these.
 
     Attributes:
-        url: the broker: `mqtts://broker.local`, `mqtt://`, `wss://`, `ws://`, optionally with a
-            port.
         fleet: the fleet this device belongs to.
         outbox: the outbox's file; by default `outbox-FLEET-DEVICE.db` in `state_directory()`.
         ack: who confirms a result. `"fleet"` keeps it until an edgeml ingest has committed it;
             `"broker"` lets go when the broker has answered, and then a broker that dies loses it.
-        username: the user name, if the broker wants one.
-        password_file: a file whose first line is the password; others must not be able to read it.
-        password_env: the environment variable that holds the password.
-        ca_file: certificates to trust instead of the system's.
-        cert_file: this device's certificate, in PEM.
-        key_file: its key, in PEM; others must not be able to read it.
-        alpn: what the TLS handshake asks for, where one port serves several protocols; by
-            default `mqtt` on port 443 of `mqtts://`. AWS wants `x-amzn-mqtt-ca` there of a device
-            with a certificate.
-        protocol: `"5"`, `"3.1.1"`, or `"auto"`: 5, and 3.1.1 where the broker does not know it.
-        keepalive_s: a silent line is taken for dead after this long.
-        connect_timeout_s: gives up reaching the broker after this long.
-        reconnect_min_s: the first pause between attempts; it doubles up to `reconnect_max_s`, with
-            jitter.
-        reconnect_max_s: the longest pause between attempts.
         commit_interval_ms: the durability window: what was put longer ago is on disk.
         commit_rows: this many waiting results are committed at once, before the interval is over.
         batch_rows: most results in one message.
@@ -71,23 +54,10 @@ class Mqtt:
         ConfigError: a value that cannot work, each named.
     """
 
-    url: str
     fleet: str = "default"
     _: KW_ONLY
     outbox: Path | str | None = None
     ack: AckMode = "fleet"
-    username: str | None = None
-    password_file: Path | str | None = None
-    password_env: str | None = None
-    ca_file: Path | str | None = None
-    cert_file: Path | str | None = None
-    key_file: Path | str | None = None
-    alpn: str | None = None
-    protocol: Protocol = "auto"
-    keepalive_s: int = 60
-    connect_timeout_s: float = 10.0
-    reconnect_min_s: float = 1.0
-    reconnect_max_s: float = 60.0
     commit_interval_ms: float = 200.0
     commit_rows: int = 512
     batch_rows: int = 512
@@ -107,6 +77,7 @@ class Mqtt:
     quiet_hours: str | None = None
 
     def __post_init__(self) -> None:
+        Connection.__post_init__(self)
         checked_id(self.fleet, "fleet")
         if self.ack not in ("fleet", "broker"):
             raise ConfigError(f"ack is {self.ack!r}; it should be 'fleet' or 'broker'")
@@ -130,7 +101,7 @@ class Mqtt:
                 raise ConfigError(
                     f"{name} is {value!r}; it should be above 0, or None for no limit"
                 )
-        _ = self.connection, self.allowance
+        _ = self.allowance
 
     @property
     def allowance(self) -> Allowance:
@@ -141,29 +112,6 @@ class Mqtt:
         """
         quiet = (None, None) if self.quiet_hours is None else parse_hours(self.quiet_hours)
         return Allowance(self.max_bytes_per_s, self.max_bytes_per_day, *quiet)
-
-    @property
-    def connection(self) -> Connection:
-        """The part of the settings that reaches the broker.
-
-        Raises:
-            ConfigError: the URL or the credentials cannot work.
-        """
-        return Connection(
-            url=self.url,
-            username=self.username,
-            password_file=_path(self.password_file),
-            password_env=self.password_env,
-            ca_file=_path(self.ca_file),
-            cert_file=_path(self.cert_file),
-            key_file=_path(self.key_file),
-            alpn=self.alpn,
-            protocol=self.protocol,
-            keepalive_s=self.keepalive_s,
-            connect_timeout_s=self.connect_timeout_s,
-            reconnect_min_s=self.reconnect_min_s,
-            reconnect_max_s=self.reconnect_max_s,
-        )
 
     def outbox_path(self, device_id: str) -> Path:
         """Where this device's outbox is."""
@@ -184,10 +132,6 @@ def state_directory() -> Path:
             return Path(given)
     home = os.environ.get("XDG_STATE_HOME", "")
     return (Path(home) if home else Path.home() / ".local" / "state") / "edgeml"
-
-
-def _path(value: Path | str | None) -> Path | None:
-    return None if value is None else Path(value)
 
 
 _RANGES: Final = (

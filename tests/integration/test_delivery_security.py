@@ -102,7 +102,7 @@ def broker(tmp_path: Path, pki: Path) -> Iterator[Guarded]:
 
 def connection(broker: Guarded, pki: Path, user: str) -> Connection:
     return Connection(
-        broker.url, user, password_file=pki / f"{user}.password", ca_file=pki / "ca.pem",
+        broker.url, username=user, password_file=pki / f"{user}.password", ca_file=pki / "ca.pem",
         reconnect_min_s=0.1, reconnect_max_s=0.5,
     )  # fmt: skip
 
