@@ -21,8 +21,9 @@ each with its own `model`. A path that is not absolute is relative to the file.
 What is wrong in one section does not hide what is wrong in another: all of it is reported.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
@@ -95,14 +96,21 @@ def read_config(path: str | os.PathLike[str]) -> DaemonConfig:
         ConfigError: it cannot be read, is not TOML, or a key is wrong; the message
             has the file and the key, and the nearest right one for a typo.
     """
-    where = os.fspath(path)
-    try:
+    with naming(path):
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         return parse_config(
             read_toml(path),
             Path(path).absolute().parent,
             Path(credentials) if credentials else None,
         )
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let a ConfigError begin with the file that the wrong thing stands in."""
+    where = os.fspath(path)
+    try:
+        yield
     except ConfigError as exc:
         raise exc if str(exc).startswith(where) else ConfigError(f"{where}: {exc}") from exc
 

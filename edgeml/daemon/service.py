@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 from edgeml.bundle import Bundle
 from edgeml.clock import Clock, SystemClock
-from edgeml.daemon.config import DaemonConfig, read_config
+from edgeml.daemon.config import DaemonConfig, naming, read_config
 from edgeml.daemon.models import CascadeConfig, ModelConfig
 from edgeml.daemon.notify import Notifier
 from edgeml.daemon.sources import open_source
@@ -95,7 +95,7 @@ class Service:
             BundleError: the model fails its own self-test here.
             EdgeMLError: what a device may raise.
         """
-        prepared: _Prepared | None = _Prepared.of(read_config(self._path))
+        prepared: _Prepared | None = _prepared(self._path)
         while prepared is not None:
             self._serve(prepared)
             prepared, self._following = self._following, None
@@ -147,7 +147,7 @@ class Service:
         with self._preparing:
             self._notifier.reloading()
             try:
-                prepared = _Prepared.of(read_config(self._path))
+                prepared = _prepared(self._path)
             except EdgeMLError as exc:
                 log.error("%s; the device goes on as before", exc)  # noqa: TRY400
                 self._notifier.ready("as before: the new configuration is wrong")
@@ -220,6 +220,13 @@ class _Prepared:
         model = _tested_model(path)
         self.opened.append(model)
         return model
+
+
+def _prepared(path: Path) -> _Prepared:
+    """What a file describes, ready to run."""
+    config = read_config(path)
+    with naming(path):
+        return _Prepared.of(config)
 
 
 def _plain(by_source: Mapping[str, T]) -> T | Mapping[str, T]:

@@ -86,7 +86,7 @@ class Asking:
                 found = got
         wrong = [exc for exc in refusals if _word(exc) not in _HARMLESS]
         if found is None:
-            raise _worst(wrong or refusals)
+            raise self._nothing(_worst(wrong or refusals))
         return found, wrong[0] if wrong else None
 
     def index(self, release: str) -> ReleaseIndex:
@@ -103,6 +103,13 @@ class Asking:
                 return got
             refusals.append(got)
         raise _worst(refusals)
+
+    def _nothing(self, exc: UpdateError) -> UpdateError:
+        """The same; where nothing is there at all, with the places where it was looked for."""
+        if _word(exc) != "missing" or not self.transports:
+            return exc
+        places = ", ".join(transport.where for transport in self.transports)
+        return type(exc)(f"{exc}; looked for in {places}")
 
 
 def _tried(transport: Transport, ask: Callable[[Get], T]) -> T | UpdateError:

@@ -77,6 +77,11 @@ class Broker:
         self._connect_s = connect_s
         self._silence_s = silence_s
 
+    @property
+    def where(self) -> str:
+        """The broker, whose address is that of the results."""
+        return "the broker"
+
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """Those of some files that the broker has, in the order in which they come."""
         if not names or not self._connected():

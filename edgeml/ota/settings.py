@@ -1,5 +1,6 @@
 """What somebody sets about updates, checked when it is set."""
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from edgeml.ota.probation import Limits
 from edgeml.releases.names import DEFAULT_GROUP, checked_name
 
 POLICIES: Final = ("auto", "ask", "hours")
+_CARRY: Final = "carry the publisher's metadata/1.root.json to this device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +77,25 @@ class Updates:
         """The root file.
 
         Raises:
-            ConfigError: it cannot be read.
+            ConfigError: it cannot be read, or is another file.
         """
         path = Path(self.root)
         try:
-            return path.read_bytes()
+            data = path.read_bytes()
         except OSError as exc:
             raise ConfigError(
-                f"updates: the root {path} cannot be read ({exc.strerror or exc}); carry the "
-                "publisher's metadata/1.root.json to this device"
+                f"updates: the root {path} cannot be read ({exc.strerror or exc}); {_CARRY}"
             ) from exc
+        if not _looks_like_root(data):
+            raise ConfigError(f"updates: {path} is not a publisher's root file; {_CARRY}")
+        return data
+
+
+def _looks_like_root(data: bytes) -> bool:
+    """Whether somebody mistook another file for it; what it is worth, only trust can say."""
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    signed = document.get("signed") if isinstance(document, dict) else None
+    return isinstance(signed, dict) and signed.get("_type") == "root"

@@ -32,6 +32,11 @@ class Transport(Protocol):
         """What it is called in messages: `http`, `folder`, `mqtt`."""
         ...
 
+    @property
+    def where(self) -> str:
+        """Where it looks, for whoever wonders why nothing is there."""
+        ...
+
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """Those of some files that can be had, in any order, as they come.
 
@@ -53,6 +58,11 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @property
+    def where(self) -> str:
+        """The folder."""
+        return f"the folder {self._folder}"
 
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """Those of some files that are there."""
@@ -98,6 +108,12 @@ class Http:
         self._timeout_s = timeout_s
         self._rate = max_bytes_per_s
         self._sleep = sleep
+
+    @property
+    def where(self) -> str:
+        """The address, without a password that may stand in it."""
+        port = "" if self._port is None else f":{self._port}"
+        return f"http{'s' * self._secure}://{self._host}{port}{self._path}"
 
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """Those of some files that the server gives."""

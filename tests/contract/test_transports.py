@@ -128,6 +128,7 @@ def test_a_place_that_is_not_there_gives_nothing(tmp_path: Path, transport: Tran
 
 def test_names_are_short_and_stable(transport: Transport) -> None:
     assert transport.name in ("folder", "http", "mqtt")
+    assert transport.where
 
 
 def test_it_can_be_closed_and_used_again(transport: Transport) -> None:

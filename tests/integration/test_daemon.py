@@ -200,3 +200,11 @@ def test_a_model_that_fails_its_self_test_is_never_ready(manager: Manager) -> No
     assert service.returncode == 11
     assert "self-test fails" in log
     assert "Traceback" not in log
+
+
+def test_what_is_wrong_with_a_driver_is_said_with_the_file_it_stands_in(manager: Manager) -> None:
+    _configure(manager.folder)
+    path = manager.folder / "device.toml"
+    path.write_text(path.read_text().replace('driver = "replay"', 'driver = "relay"'))
+    _, log = manager.start().communicate(timeout=DEADLINE_S)
+    assert f"{path}: config.source.driver: 'relay' is none of" in log

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgeml.ota.states import State
-from edgeml.ota.transport import Folder
+from edgeml.ota.transport import Folder, Http
 from edgeml.ota.updater import RETRY_S
 from edgeml.releases.names import file_name
 
@@ -119,3 +119,15 @@ def test_how_far_a_download_is_is_told(site: Site, device: FakeDevice) -> None:
     here, whole = device.heard[-1]
     assert here == whole
     assert [one for one, _ in device.heard] == sorted(one for one, _ in device.heard)
+
+
+def test_where_nothing_is_published_the_places_that_were_asked_are_told(
+    site: Site, device: FakeDevice, tmp_path: Path
+) -> None:
+    web = Http("http://somebody:secret@127.0.0.1:9/models")
+    updater, _ = site.start(transports=[Folder(tmp_path / "stick"), web])
+    updater.turn()
+    assert device.changes[-1].reason == (
+        "missing: the metadata bundle cannot be had; looked for in "
+        f"the folder {tmp_path / 'stick'}, http://127.0.0.1:9/models"
+    )

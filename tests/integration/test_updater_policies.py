@@ -71,3 +71,12 @@ def test_a_device_pinned_to_a_release_takes_that_one_only(
 def test_a_root_that_is_not_there_says_what_to_carry(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"carry the publisher's metadata/1\.root\.json"):
         Updates(tmp_path / "none.json").read_root()
+
+
+def test_another_file_in_the_roots_place_is_named(tmp_path: Path) -> None:
+    """A list of samples, metadata of another role: found before anything is fetched."""
+    path = tmp_path / "root.json"
+    for content in (b"time_s,x\n0,1\n", b"[1]", b'{"signed": {"_type": "targets"}}'):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"root\.json is not a publisher's root file; carry"):
+            Updates(path).read_root()
