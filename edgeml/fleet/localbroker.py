@@ -132,7 +132,7 @@ class LocalBroker:
         """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 120.0) -> None:
         """Start it and wait until it accepts connections.
 
         Raises:

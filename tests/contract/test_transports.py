@@ -20,6 +20,7 @@ from edgeml.sync.connection import Connection
 from edgeml.sync.line import LinkEvent, Message, Published, Received, Up
 from edgeml.sync.link import Link
 from edgeml.sync.shelf import Shelf
+from tests.waiting import DEADLINE_S
 
 FILES = {"tuf/timestamp": b"{}", "tuf/bundle": b"x" * 5000, f"c/{'ab' * 32}": bytes(range(256))}
 
@@ -79,7 +80,7 @@ def retain(url: str, messages: Mapping[str, bytes]) -> None:
 
 
 def steps(link: Link) -> Iterator[LinkEvent]:
-    give_up_s = time.monotonic() + 20
+    give_up_s = time.monotonic() + DEADLINE_S
     while time.monotonic() < give_up_s:
         yield from link.step(0.2)
     raise AssertionError("the broker did not do it in time")
@@ -87,7 +88,7 @@ def steps(link: Link) -> Iterator[LinkEvent]:
 
 def at_broker(url: str, **patience: float) -> Broker:
     connection = Connection(url, reconnect_min_s=0.05, reconnect_max_s=0.2)
-    limits = {"connect_s": 10.0, "silence_s": 0.2, **patience}
+    limits = {"connect_s": DEADLINE_S, "silence_s": 2.0, **patience}
     return Broker(Shelf(connection, "plant", "pump-7-updates"), SystemClock(), **limits)
 
 
@@ -193,13 +194,11 @@ def test_a_wish_brings_what_the_broker_forgot(broker: LocalBroker) -> None:
 
     thread = threading.Thread(target=answer)
     thread.start()
-    mqtt = at_broker(broker.url, silence_s=5.0)
-    began_s = time.monotonic()
+    mqtt = at_broker(broker.url, silence_s=60.0)
     impatient = at_broker(broker.url, silence_s=0.3)
     assert dict(impatient.fetch([f"c/{digest}"], 100)) in ({}, {f"c/{digest}": b"found again"})
-    thread.join(20)
+    thread.join(DEADLINE_S)
     assert dict(mqtt.fetch([f"c/{digest}"], 100)) == {f"c/{digest}": b"found again"}
-    assert time.monotonic() - began_s < 20
     for line in (mqtt, impatient, seeder):
         line.close()
 
@@ -208,7 +207,7 @@ def test_a_line_that_is_cut_in_the_middle_comes_back_and_goes_on(broker: LocalBr
     many = {f"c/{i:064x}": bytes([i]) * 100 for i in range(40)}
     retained = {topics.published("plant", name): data for name, data in many.items()}
     retain(broker.url, retained)
-    mqtt = at_broker(broker.url, silence_s=15.0)
+    mqtt = at_broker(broker.url, silence_s=60.0)
     got = {}
     for name, data in mqtt.fetch(list(many), 1000):
         got[name] = data

@@ -54,7 +54,7 @@ def test_what_was_put_is_stored_in_order_and_announced(outbox: Outbox) -> None:
         writer.put(a_result(n))
     assert writer.flush(DEADLINE_S)
     assert [row["window"] for row in stored(outbox)] == list(range(250))
-    assert announced.is_set()
+    assert announced.wait(DEADLINE_S)
     assert writer.close(DEADLINE_S)
 
 
