@@ -169,7 +169,6 @@ def _status(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from edgeml.fleet.export import export
-    from edgeml.fleet.samplefile import export_samples
     from edgeml.fleet.stores import open_store
 
     if args.model is not None and not args.samples:
@@ -177,6 +176,8 @@ def _export(args: argparse.Namespace) -> int:
     store = open_store(args.store)
     try:
         if args.samples:
+            from edgeml.fleet.samplefile import export_samples
+
             samples = store.samples(args.device)
             wanted = (row for row in samples if args.model in (None, row["model"]))
             rows = export_samples(wanted, args.output)

@@ -27,9 +27,9 @@ from edgeml.sync.link import Link
 from edgeml.sync.messages import encode_health
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingEvent, PendingResult, PendingSample
-from edgeml.sync.samples import sent_window
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
+from edgeml.sync.windows import sent_window
 from edgeml.sync.wire import MAX_SEQ
 from edgeml.sync.writer import Writer
 

@@ -14,7 +14,7 @@ from edgeml.arrays import Array
 from edgeml.result import ModelRef, Result
 from edgeml.sync.entries import SEPARATOR, Entry, Kind
 from edgeml.sync.rows import event_row, gap_row, result_row
-from edgeml.sync.samples import sample_row
+from edgeml.sync.windows import sample_row
 from edgeml.sync.wire import MAX_SEQ
 
 log: Final = logging.getLogger("edgeml.outbox")

@@ -5,19 +5,16 @@ the JSON has its shape and dtype, and a reader in every language.
 """
 
 import binascii
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from edgeml.arrays import Array
-from edgeml.errors import InputError, ProtocolError
+from edgeml.errors import ProtocolError
 from edgeml.jsonread import Fields
-from edgeml.npy import read_npy, write_npy
-from edgeml.result import Result
-from edgeml.sync.wire import bounded, clean, dump, finite
+from edgeml.sync.wire import bounded, clean
+
+if TYPE_CHECKING:
+    from edgeml.arrays import Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +44,11 @@ class SampleRow:
         """The last sequence number this row accounts for: its own."""
         return self.seq
 
-    def window(self) -> Array:
+    def window(self) -> "Array":
         """The raw window, as it was given to the model."""
+        from edgeml.npy import read_npy
+
         return read_npy(self.npy)
-
-
-def sent_window(window: Array) -> Array:
-    """A copy of a window in a dtype that travels: float64 becomes float32, which models take.
-
-    Raises:
-        InputError: it is no array of numbers.
-    """
-    array = np.asarray(window)
-    if array.dtype.kind not in "fiu" or not array.size:
-        raise InputError(f"a sample is an array of numbers; this is {array.dtype} {array.shape}")
-    wide = array.dtype.kind == "f" and array.dtype.itemsize > 4
-    return np.array(array, np.float32 if wide else array.dtype, order="C")
-
-
-def sample_row(seq: int, result: Result, window: Array, reason: str) -> bytes:
-    """One window as a row of the `samples` topic.
-
-    Raises:
-        ValueError: a time is not finite, or the window has no numbers.
-    """
-    if not isfinite(result.start_s + result.end_s):
-        raise ValueError(f"a window from {result.start_s} to {result.end_s} has no time")
-    return dump({
-        "seq": seq,
-        "start_s": result.start_s,
-        "end_s": result.end_s,
-        "label": result.label,
-        "score": finite(float(result.score)),
-        "reason": reason,
-        "npy": b64encode(write_npy(window)).decode("ascii"),
-    })  # fmt: skip
 
 
 def parse_sample(row: Any, path: str) -> SampleRow:
@@ -90,6 +57,9 @@ def parse_sample(row: Any, path: str) -> SampleRow:
     Raises:
         ProtocolError: it is not one of this version.
     """
+    # numpy takes more memory than an ingest, and many a fleet never sends a window.
+    from edgeml.npy import read_npy
+
     fields = Fields(row, path, ProtocolError, ignore_unknown=True)
     seq = bounded(fields.integer("seq"), f"{path}.seq", 1)
     label = fields.optional_text("label")

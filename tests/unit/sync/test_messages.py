@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import InputError, ProtocolError
 from edgeml.result import ModelRef, Result
-from edgeml.sync import batches, messages, rows, samples, wire
+from edgeml.sync import batches, messages, rows, samples, windows, wire
 from edgeml.sync.messages import Ack, Receipt, Refusal, State, digest_of, parse_answer
 from edgeml.sync.spans import Spans
 
@@ -214,7 +214,7 @@ def test_a_bomb_is_not_unpacked() -> None:
 
 WINDOW = np.arange(12, dtype=np.int16).reshape(4, 3)
 GOOD_SAMPLE = json.loads(
-    batches.encode_batch("x", MODEL, [samples.sample_row(7, RESULT, WINDOW, "one in 5")])
+    batches.encode_batch("x", MODEL, [windows.sample_row(7, RESULT, WINDOW, "one in 5")])
 )
 
 
@@ -230,7 +230,7 @@ def test_a_window_survives_the_journey_in_its_own_dtype() -> None:
 
 def test_a_sample_without_label_and_with_a_score_that_is_none_travels() -> None:
     result = RESULT._replace(label=None, score=math.nan)
-    row = samples.parse_sample(json.loads(samples.sample_row(1, result, WINDOW, "why")), "row")
+    row = samples.parse_sample(json.loads(windows.sample_row(1, result, WINDOW, "why")), "row")
     assert (row.label, row.score) == (None, None)
 
 
@@ -257,10 +257,10 @@ def test_a_sample_that_is_none_is_refused(change: dict[str, object]) -> None:
 
 
 def test_only_numbers_are_sent_and_never_more_than_32_bits_of_a_float() -> None:
-    assert samples.sent_window(np.zeros((2, 2))).dtype == np.float32
-    assert samples.sent_window(np.zeros((2, 2), np.uint8)).dtype == np.uint8
+    assert windows.sent_window(np.zeros((2, 2))).dtype == np.float32
+    assert windows.sent_window(np.zeros((2, 2), np.uint8)).dtype == np.uint8
     given = np.zeros((2, 2), np.float32)
-    assert not np.shares_memory(samples.sent_window(given), given)
+    assert not np.shares_memory(windows.sent_window(given), given)
     for wrong in (np.array(["a"]), np.zeros((0, 3))):
         with pytest.raises(InputError):
-            samples.sent_window(wrong)
+            windows.sent_window(wrong)
