@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from edgeml.cli.output import print_json
-from edgeml.daemon.config import SECRET_KEYS, DaemonConfig, read_config
-from edgeml.daemon.sources import GROUPS
+from edgeml.daemon.config import SECRET_KEYS, DaemonConfig, naming, read_config
+from edgeml.daemon.sources import GROUPS, driver_of
 from edgeml.daemon.unit import unit_text
 from edgeml.errors import ConfigError
 
@@ -33,6 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the configuration, then write the unit."""
     config = read_config(args.config)
+    with naming(args.config):
+        for source in config.sources.values():
+            driver_of(source)
     groups = {
         GROUPS[source.driver] for source in config.sources.values() if source.driver in GROUPS
     }

@@ -1,9 +1,9 @@
 """Makes a source of a configuration's [source]: a literal table of drivers, loaded by name."""
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from edgeml.daemon.config import REPLAY, SourceConfig
 from edgeml.errors import ConfigError, EdgeMLError, nearest
@@ -46,14 +46,7 @@ def open_source(config: SourceConfig) -> Iterable[Sample]:
             names the nearest right one.
         SensorError: a recording to be replayed cannot be read.
     """
-    if config.driver not in DRIVERS:
-        raise ConfigError(
-            f"{config.path}.driver: {config.driver!r} is none of {', '.join(DRIVERS)}"
-            f"{nearest(config.driver, DRIVERS)}"
-        )
-    module, name = DRIVERS[config.driver]
-    driver = getattr(import_module(module), name)
-    _check(config, inspect.signature(driver).parameters)
+    driver = driver_of(config)
     options = dict(config.options)
     names = options.pop(NAMES, None)
     try:
@@ -63,6 +56,23 @@ def open_source(config: SourceConfig) -> Iterable[Sample]:
         if isinstance(exc, EdgeMLError):
             raise
         raise ConfigError(f"{config.path}: a value of the wrong type ({exc})") from exc
+
+
+def driver_of(config: SourceConfig) -> Callable[..., Any]:
+    """The driver that a configuration names, which takes all the keys that stand there.
+
+    Raises:
+        ConfigError: an unknown driver, or an argument it does not have.
+    """
+    if config.driver not in DRIVERS:
+        raise ConfigError(
+            f"{config.path}.driver: {config.driver!r} is none of {', '.join(DRIVERS)}"
+            f"{nearest(config.driver, DRIVERS)}"
+        )
+    module, name = DRIVERS[config.driver]
+    driver: Callable[..., Any] = getattr(import_module(module), name)
+    _check(config, inspect.signature(driver).parameters)
+    return driver
 
 
 def _check(config: SourceConfig, parameters: Mapping[str, inspect.Parameter]) -> None:

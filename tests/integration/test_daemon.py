@@ -197,7 +197,7 @@ def test_a_model_that_fails_its_self_test_is_never_ready(manager: Manager) -> No
     _configure(manager.folder, model="wrong.tflite")
     service = manager.start()
     _, log = service.communicate(timeout=DEADLINE_S)
-    assert service.returncode == 11
+    assert service.returncode == 11, log
     assert "self-test fails" in log
     assert "Traceback" not in log
 

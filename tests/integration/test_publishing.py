@@ -188,7 +188,9 @@ def test_gc_makes_the_broker_forget(
     assert [name for name, _ in ear.heard] == ["tuf/timestamp"]
 
 
-def test_a_broker_that_is_not_there_is_an_error_in_time(repository: Repository) -> None:
+def test_a_broker_that_is_not_there_is_an_error_in_time_and_said_before(
+    repository: Repository, caplog: pytest.LogCaptureFixture
+) -> None:
     url = f"mqtt://127.0.0.1:{free_port()}"
     seeder = Seeder(Connection(url, connect_timeout_s=1.0, reconnect_min_s=0.1), "f")
     with repository.open() as ledger, pytest.raises(LinkError, match="cannot be reached"):
@@ -198,6 +200,7 @@ def test_a_broker_that_is_not_there_is_an_error_in_time(repository: Repository) 
             timeout_s=1.0,
         )
     seeder.close()
+    assert caplog.text.count("not reached yet") == 1
 
 
 def test_a_broker_of_small_packets_is_an_error_that_says_so(repository: Repository) -> None:

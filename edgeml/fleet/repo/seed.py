@@ -6,6 +6,7 @@ it forgot: the first thing asked of it is its retained timestamp.
 """
 
 import contextlib
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ from edgeml.sync import topics
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, Message, Published, Received, Up
 from edgeml.sync.link import Link
+
+log: Final = logging.getLogger("edgeml.publish")
 
 _WINDOW: Final = 16
 _IDLE_S: Final = 1.0
@@ -192,12 +195,18 @@ class Seeder:
 
     def _wait_up(self, timeout_s: float) -> None:
         deadline_s = self._clock.monotonic_s() + timeout_s
-        reason = "no answer"
+        reason, told = "no answer", False
         while not self._link.online:
             left_s = deadline_s - self._clock.monotonic_s()
             if left_s <= 0:
                 raise LinkError(f"{self._where}: cannot be reached in {timeout_s:g} s ({reason})")
-            reason = self._step(left_s) or reason
+            down = self._step(left_s)
+            reason = down or reason
+            if down and not told:
+                told = True
+                log.warning(
+                    "%s: not reached yet (%s); trying for %g s", self._where, down, timeout_s
+                )
 
     def _step(self, timeout_s: float) -> str | None:
         """Let the line live; why it went down, if it did."""

@@ -54,3 +54,6 @@ def test_the_verb_checks_the_file_and_writes_the_unit(
     assert unit["Service"]["SupplementaryGroups"] == "dialout"
     assert main(["install-service", str(config), "--folder", str(tmp_path / "none")]) == 18
     assert "sudo" in capsys.readouterr().err
+    config.write_text(config.read_text().replace("port =", "prot ="))
+    assert main(["install-service", str(config), "--print"]) == 18
+    assert "did you mean 'port'" in capsys.readouterr().err
