@@ -15,7 +15,6 @@ from typing import Any, Final
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -24,6 +23,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, LinkError
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
+from edgeml.sync.pahoclient import BufferedClient, connect_properties
 from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
 from edgeml.sync.waker import Waker
 
@@ -35,21 +35,8 @@ _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _MAX_PACKET_BYTES: Final = 268_435_455
 _READS_PER_STEP: Final = 64
-_READ_BYTES: Final = 16384
 _MALFORMED: Final = (ValueError, LookupError, TypeError, struct.error)
 """What escapes from paho's decoding where a packet is not what it says it is."""
-
-
-class _Buffered(Client):
-    """paho asks the socket for a byte, another byte, and the rest; here one call gets them all."""
-
-    buffered = b""
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        if not self.buffered:
-            self.buffered = super()._sock_recv(max(bufsize, _READ_BYTES))
-        head, self.buffered = self.buffered[:bufsize], self.buffered[bufsize:]
-        return head
 
 
 class Link:
@@ -100,7 +87,7 @@ class Link:
         self._version_proven = connection.protocol != "auto"
         self._guessed = False
         self._connections = 0
-        self._client: _Buffered | None = None
+        self._client: BufferedClient | None = None
         self._limits = (65535, _MAX_PACKET_BYTES)
         self._events: list[LinkEvent] = []
         self._signals: list[tuple[Signal, str]] = []
@@ -148,6 +135,10 @@ class Link:
         """
         if self._client is None:
             raise LinkError(f"{self._connection.url}: the line is down")
+        if not message.qos:
+            if self._client.say(message.topic, message.payload, retain=message.retain):
+                return 0
+            raise LinkError(f"{self._connection.url}: the line is down")
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain)
         if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise LinkError(f"{self._connection.url}: the line is down")
@@ -166,7 +157,7 @@ class Link:
     def acknowledge(self, token: int) -> None:
         """Tell the broker that a received message is safe; with `manual_ack`, and only then."""
         if self._client is not None and token:
-            self._client.ack(token, 1)
+            self._client.confirm(token)
 
     def wake(self) -> None:
         """End a `step` that waits; from any thread."""
@@ -178,7 +169,7 @@ class Link:
         if client is not None and self.online:
             deadline_s = self._clock.monotonic_s() + timeout_s
             if farewell is not None:
-                client.publish(farewell.topic, farewell.payload, farewell.qos, farewell.retain)
+                self._say_farewell(client, farewell, deadline_s)
             client.disconnect()
             while client.want_write() and client.socket() is not None:
                 left_s = deadline_s - self._clock.monotonic_s()
@@ -188,6 +179,15 @@ class Link:
         self._signal(Signal.CLOSE, "")
         self._events.clear()
         self._waker.close()
+
+    def _say_farewell(self, client: BufferedClient, farewell: Message, deadline_s: float) -> None:
+        """And wait for the answer: a broker may forget what came just before the goodbye."""
+        token = client.publish(farewell.topic, farewell.payload, 1, farewell.retain).mid
+        while not any(isinstance(e, Published) and e.token == token for e in self._events):
+            left_s = deadline_s - self._clock.monotonic_s()
+            if left_s <= 0 or self._signals or client.socket() is None:
+                return
+            self._serve(left_s)
 
     def _signal(self, signal: Signal, reason: str) -> None:
         before = self._line
@@ -222,7 +222,7 @@ class Link:
                 self._connection.port,
                 self._connection.keepalive_s,
                 clean_start=True if self._mqtt5 else 3,
-                properties=self._connect_properties() if self._mqtt5 else None,
+                properties=connect_properties(self._receive_maximum) if self._mqtt5 else None,
             )
         except (OSError, ValueError, ConfigError) as exc:
             # ssl's and socket's errors are OSErrors; paho raises ValueError for a bad host name.
@@ -232,10 +232,10 @@ class Link:
         answer_by_s = self._clock.monotonic_s() + policy.answer_timeout_s
         self._line = replace(self._line, deadline_s=answer_by_s)
 
-    def _new_client(self) -> _Buffered:
+    def _new_client(self) -> BufferedClient:
         connection = self._connection
         path = connection.websocket_path
-        client = _Buffered(
+        client = BufferedClient(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
             clean_session=None if self._mqtt5 else True,
@@ -265,14 +265,6 @@ class Link:
         client.on_socket_register_write = lambda *_: None
         return client
 
-    def _connect_properties(self) -> Properties:
-        # paho's own class is untyped; through this name the call is not.
-        make: Callable[[int], Properties] = Properties
-        properties = make(PacketTypes.CONNECT)
-        properties.ReceiveMaximum = self._receive_maximum
-        properties.SessionExpiryInterval = 0
-        return properties
-
     def _subscribe(self) -> None:
         client = self._client
         self._filters = self._subscriptions(self._mqtt5)
@@ -286,14 +278,8 @@ class Link:
 
     def _drop(self) -> None:
         client, self._client = self._client, None
-        if client is None:
-            return
-        client.on_connect = client.on_subscribe = client.on_disconnect = None
-        client.on_message = client.on_publish = None
-        sock = client.socket()
-        if sock is not None:
-            client.on_socket_register_write = None
-            sock.close()
+        if client is not None:
+            client.drop()
 
     def _serve(self, timeout_s: float) -> None:
         client = self._client
@@ -317,9 +303,15 @@ class Link:
         if client.socket() is not None:
             client.loop_misc()
 
-    def _read(self, client: _Buffered) -> None:
+    def _read(self, client: BufferedClient) -> None:
         for _ in range(_READS_PER_STEP):
-            if client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+            taken = client.take_messages()
+            self._events += taken
+            for received in () if self._manual_ack else taken:
+                if received.token:
+                    client.confirm(received.token)
+            more = client.buffered or not taken
+            if more and client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
             if not _pending(client):
                 return
@@ -392,7 +384,7 @@ class Link:
         self._signals.append((Signal.FALL_BACK, "the broker does not speak MQTT 5"))
 
 
-def _pending(client: _Buffered | None) -> bool:
+def _pending(client: BufferedClient | None) -> bool:
     """Whether bytes wait here, or decrypted inside the TLS or WebSocket layer, unseen by poll."""
     sock = None if client is None else client.socket()
     if client is None or sock is None:

@@ -1,0 +1,150 @@
+"""paho's client, with less work for what comes a thousand times a second.
+
+paho asks the socket for a byte, another byte and the rest, makes an object of
+27 properties for every message, and sends every packet by itself. Here one call
+gets what has come, plain messages (nearly all there are) are read at once, and
+small packets leave together. Whatever is not plain is left to paho.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edgeml.sync.line import Received
+
+_READ_BYTES: Final = 16384
+_BUNDLE_BYTES: Final = 8192
+_PUBLISH: Final = 3
+_PUBACK: Final = 0x40
+_LONGEST: Final = 4
+"""Bytes of a packet's length, by the standard."""
+
+
+class BufferedClient(Client):
+    """A paho client that is read and written in large pieces, by the one thread that owns it."""
+
+    buffered = b""
+    _bundle: Any = None
+
+    def drop(self) -> None:
+        """Report nothing any more, and close the socket."""
+        self.on_connect = self.on_subscribe = self.on_disconnect = None
+        self.on_message = self.on_publish = None
+        sock = self.socket()
+        if sock is not None:
+            self.on_socket_register_write = None
+            sock.close()
+
+    def take_messages(self) -> list[Received]:
+        """The plain messages that have come and stand before anything else."""
+        if self._in_packet["command"]:
+            return []  # paho is in the middle of a packet
+        if not self.buffered:
+            # An error comes again when paho reads, and paho knows what it means.
+            with suppress(OSError):
+                self.buffered = super()._sock_recv(_READ_BYTES)
+        data, at = self.buffered, 0
+        mqtt5 = self._protocol == MQTTProtocolVersion.MQTTv5
+        found: list[Received] = []
+        while (taken := plain_message(data, at, mqtt5=mqtt5)) is not None:
+            received, at = taken
+            found.append(received)
+        if at:
+            self.buffered = data[at:]
+        return found
+
+    def say(self, topic: str, payload: bytes, *, retain: bool) -> bool:
+        """Send a message of QoS 0; whether there is a line for it."""
+        name = topic.encode()
+        properties = b"\0" if self._protocol == MQTTProtocolVersion.MQTTv5 else b""
+        body = b"".join((len(name).to_bytes(2, "big"), name, properties, payload))
+        return self._send_soon(bytes((_PUBLISH << 4 | retain,)) + _length(len(body)) + body)
+
+    def confirm(self, mid: int) -> None:
+        """Answer a message of QoS 1."""
+        self._send_soon(bytes((_PUBACK, 2, mid >> 8, mid & 255)))
+
+    def _send_soon(self, packet: bytes) -> bool:
+        if self._sock is None:
+            return False
+        last = self._out_packet[-1] if self._out_packet else None
+        if last is not None and last is self._bundle and _has_room(last):
+            last["packet"] += packet
+            last["to_process"] += len(packet)
+        else:
+            # To paho it is one packet that nobody waits for.
+            self._packet_queue(_PUBACK, packet, 0, 1)
+            self._bundle = self._out_packet[-1] if self._out_packet else None
+        return True
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if not self.buffered:
+            self.buffered = super()._sock_recv(max(bufsize, _READ_BYTES))
+        head, self.buffered = self.buffered[:bufsize], self.buffered[bufsize:]
+        return head
+
+
+def connect_properties(receive_maximum: int) -> Properties:
+    """Of a connection whose session ends with it."""
+    # paho's own class is untyped; through this name the call is not.
+    make: Callable[[int], Properties] = Properties
+    properties = make(PacketTypes.CONNECT)
+    properties.ReceiveMaximum = receive_maximum
+    properties.SessionExpiryInterval = 0
+    return properties
+
+
+def plain_message(data: bytes, at: int, *, mqtt5: bool) -> tuple[Received, int] | None:
+    """A message of QoS 0 or 1 without properties that begins at `at`, and where it ends.
+
+    None where something else begins there, or not all of it has come.
+    """
+    if len(data) < at + 2 or data[at] >> 4 != _PUBLISH or data[at] & 4:
+        return None
+    length = shift = 0
+    start = at + 1
+    for start in range(at + 2, min(at + 2 + _LONGEST, len(data) + 1)):
+        length |= (data[start - 1] & 127) << shift
+        shift += 7
+        if not data[start - 1] & 128:
+            break
+    else:
+        return None
+    end = start + length
+    if end > len(data) or length < 2:
+        return None
+    name_ends = start + 2 + int.from_bytes(data[start : start + 2], "big")
+    mid, body = 0, name_ends
+    if data[at] & 2:
+        mid, body = int.from_bytes(data[name_ends : name_ends + 2], "big"), name_ends + 2
+    if mqtt5:
+        if body >= end or data[body]:
+            return None
+        body += 1
+    if body > end or name_ends == start + 2 or (data[at] & 2 and not mid):
+        return None
+    try:
+        topic = data[start + 2 : name_ends].decode()
+    except UnicodeDecodeError:
+        return None
+    return Received(topic, data[body:end], bool(data[at] & 1), mid), end
+
+
+def _has_room(bundle: Any) -> bool:
+    """Whether more can go with a packet: paho has not begun to send it, and it is not large."""
+    return not bundle["pos"] and len(bundle["packet"]) < _BUNDLE_BYTES
+
+
+def _length(length: int) -> bytes:
+    """A length as MQTT writes it."""
+    parts = bytearray()
+    while length > 127:
+        parts.append(length & 127 | 128)
+        length >>= 7
+    parts.append(length)
+    return bytes(parts)
