@@ -1,7 +1,5 @@
 """Something moves when a label begins and when it ends, and does not flicker in between."""
 
-import sys
-
 from edgeml import Device
 from edgeml.sensors import Replay
 
@@ -12,7 +10,5 @@ with Device("pump-7", model="models/activity/activity.tflite") as device:
         ended=lambda result: print(f"lamp off at {result.start_s:.0f}"),
         windows=2,
     )
-    for _ in device.run(
-        Replay(sys.argv[-1] if len(sys.argv) > 1 else "examples/walk.csv", start_s=0)
-    ):
+    for _ in device.run(Replay("edgeml/demo/data/recordings.npz", start_s=0)):
         pass
