@@ -5,7 +5,7 @@ is a kind of, so that code which knows nothing of edgeml still handles it, and
 carries the exit status with which the command line ends.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 
@@ -109,6 +109,24 @@ class TrustError(UpdateError):
     """Who signed an update, or when, is not what this device or repository trusts."""
 
     exit_code = 27
+
+
+def told(error: EdgeMLError) -> dict[str, str]:
+    """An error for another process, as JSON values: its text as `error`, its class as `kind`."""
+    return {"error": str(error), "kind": type(error).__name__}
+
+
+def retold(said: Mapping[str, object], otherwise: type[EdgeMLError]) -> EdgeMLError:
+    """The error of another process in its own class; `otherwise` where `kind` names none of these.
+
+    Args:
+        said: by `told`, in a process that need not be of this version.
+        otherwise: for a class that is not known here.
+    """
+    kind = globals().get(str(said.get("kind")))
+    if isinstance(kind, type) and issubclass(kind, EdgeMLError):
+        otherwise = kind
+    return otherwise(str(said["error"]))
 
 
 def nearest(word: str, known: Iterable[str], question: str = "did you mean") -> str:

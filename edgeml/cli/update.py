@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeml.cli.output import format_table, print_json
-from edgeml.errors import ConfigError, EdgeMLError, UpdateError
+from edgeml.errors import ConfigError, UpdateError, retold
 
 if TYPE_CHECKING:
     from edgeml.daemon.config import DaemonConfig
     from edgeml.ota.mailbox import Request
+    from edgeml.ota.settings import Updates
 
 _HELP: Final = {
     "status": "what serves, and how far the next one is",
@@ -55,16 +56,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry the command out."""
     from edgeml.daemon.config import read_config
-    from edgeml.ota.mailbox import Request
+    from edgeml.ota.lock import is_held
+    from edgeml.ota.mailbox import Mailbox, Request
     from edgeml.ota.report import stored_standings
     from edgeml.updating import state_folder
 
     config = read_config(args.config)
-    if config.updates is None:
+    updates = config.updates
+    if updates is None:
         raise ConfigError(f"{args.config}: has no section [updates]; this device takes none")
-    folder = state_folder(config.device_id, config.updates)
+    folder = state_folder(config.device_id, updates)
     if args.command == "status":
-        found = stored_standings(folder, config.updates.group)
+        found = stored_standings(folder, updates.group)
         if args.json:
             print_json({"device": config.device_id, "models": dict(found)})
         else:
@@ -72,9 +75,12 @@ def run(args: argparse.Namespace) -> int:
             print(format_table(("model", *_SHOWN), rows))
         return 0
     request = Request(args.command, getattr(args, "release", None), args.model)
-    answer = _answer(config, folder, request, args.timeout)
+    if is_held(folder):
+        answer = Mailbox(folder).ask(request, args.timeout)
+    else:
+        answer = _here(config, updates, folder, request)
     if "error" in answer:
-        raise _error(answer)
+        raise retold(answer, UpdateError)  # so that the exit status is the device's
     if args.json:
         print_json(answer)
     else:
@@ -82,28 +88,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _answer(
-    config: "DaemonConfig", folder: Path, request: "Request", timeout_s: float
+def _here(
+    config: "DaemonConfig", updates: "Updates", folder: Path, request: "Request"
 ) -> Mapping[str, Any]:
-    """What the running device answers; without one, what is done here."""
-    from edgeml.ota.lock import is_held
-    from edgeml.ota.mailbox import Mailbox
-
-    if is_held(folder):
-        return Mailbox(folder).ask(request, timeout_s)
-    return _here(config, folder, request)
-
-
-def _here(config: "DaemonConfig", folder: Path, request: "Request") -> Mapping[str, Any]:
+    """What comes of a request where no device runs."""
     from edgeml.clock import SystemClock
     from edgeml.daemon.models import files
     from edgeml.updating import Updating, open_shelf
 
-    if config.updates is None:
-        raise ConfigError("this device takes no updates")
     clock = SystemClock()
     # No window comes by here that a candidate could see beside the incumbent.
-    settings = replace(config.updates, shadow_windows=0, shadow_agreement=0.0)
+    settings = replace(updates, shadow_windows=0, shadow_agreement=0.0)
     shelf = open_shelf(config.device_id, config.mqtt, clock)
     updating = Updating(config.device_id, settings, folder, clock, shelf)
     try:
@@ -128,12 +123,3 @@ def _show(command: str, answer: Mapping[str, Any]) -> None:
         f"{standing['state']} {standing['release'] or ''}".rstrip()
         + pinned
     )
-
-
-def _error(answer: Mapping[str, Any]) -> EdgeMLError:
-    """The device's error, so that the exit status is the same."""
-    from edgeml import errors
-
-    kind = getattr(errors, str(answer.get("kind")), UpdateError)
-    known = isinstance(kind, type) and issubclass(kind, EdgeMLError)
-    return kind(str(answer["error"])) if known else UpdateError(str(answer["error"]))

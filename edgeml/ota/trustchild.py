@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any, Final
 
-from edgeml.errors import UpdateError
+from edgeml.errors import UpdateError, told
 from edgeml.runtime.limits import limit_process
 
 CPU_S: Final = 120
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         try:
             asking.say({"answer": _carry_out(order, asking)})
         except UpdateError as exc:
-            asking.say({"error": str(exc), "kind": type(exc).__name__})
+            asking.say(told(exc))
     return 0
 
 

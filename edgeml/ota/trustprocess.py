@@ -15,8 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Final
 
-from edgeml import errors
-from edgeml.errors import TrustError, UpdateError
+from edgeml.errors import TrustError, UpdateError, retold
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
 from edgeml.releases.rollout import Rule
@@ -160,8 +159,7 @@ def _converse(questions: IO[bytes], answers: IO[bytes], order: dict[str, Any], g
 def _understand(document: dict[str, Any]) -> Any:
     if "error" not in document:
         return document["answer"]
-    known = getattr(errors, str(document["kind"]), UpdateError)
-    raise known(str(document["error"]))
+    raise retold(document, UpdateError)
 
 
 def _no_root(why: str) -> TrustError:

@@ -20,9 +20,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
-from edgeml import errors
 from edgeml.bundle import MAX_BUNDLE_BYTES
-from edgeml.errors import BackendError, BundleError, EdgeMLError
+from edgeml.errors import BackendError, BundleError, EdgeMLError, retold
 
 CHILD: Final = "edgeml.runtime.probechild"
 _MAX_REPORT_BYTES: Final = 1 << 20
@@ -78,8 +77,7 @@ class ProbeReport:
     def raise_error(self) -> None:
         """Raise what kept the model from running; nothing where it ran."""
         if self.error is not None:
-            known = getattr(errors, self.kind or "", BackendError)
-            raise known(self.error)
+            raise retold({"error": self.error, "kind": self.kind}, BackendError)
 
 
 def probe(
@@ -168,12 +166,11 @@ def _understand(
 ) -> dict[str, Any] | EdgeMLError:
     try:
         report = json.loads(content)
-        error, kind = report.get("error"), report.get("kind")
+        error = report.get("error")
     except (ValueError, AttributeError):
         return BackendError(f"{path}: opening it ended the probe ({_death(status, stderr)})")
     if error is not None:
-        known = getattr(errors, str(kind), BackendError)
-        return known(str(error)) if issubclass(known, EdgeMLError) else BackendError(str(error))
+        return retold(report, BackendError)
     return dict(report)
 
 

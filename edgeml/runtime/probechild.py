@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from edgeml.errors import BackendError, EdgeMLError
+from edgeml.errors import BackendError, EdgeMLError, told
 from edgeml.runtime.limits import limit_process
 
 
@@ -25,10 +25,10 @@ def main(argv: list[str]) -> int:
 
         report = TASKS[task](order)
     except EdgeMLError as exc:
-        report = {"error": str(exc), "kind": type(exc).__name__}
+        report = told(exc)
     except MemoryError:
         message = f"{order['path']}: it needs more than {order['memory_mb']} MiB of memory"
-        report = {"error": message, "kind": BackendError.__name__}
+        report = told(BackendError(message))
     with os.fdopen(descriptor, "w") as pipe:
         json.dump(report, pipe, allow_nan=False)
     return 0
