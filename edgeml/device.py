@@ -111,6 +111,7 @@ class Device:
         self._closed = False
         self._reactions: list[Reaction] = []
         self._delivery: Delivery | None = None
+        self._duty: DutyControl | None = None
         self._sampler = None if samples is None else Sampler(samples, self._clock)
         self._updating = (
             None if updates is None else _updating(device_id, updates, sync, self._clock)
@@ -130,17 +131,18 @@ class Device:
             raise
         try:
             _check_limits(limits or {}, self.models)
-            self._duty = None if duty is None else DutyControl(duty, self._clock, thermometer)
+            if duty is not None:
+                self._duty = DutyControl(duty, self._clock, thermometer)
             if sync is not None:
-                self._delivery = Delivery(device_id, sync, clock=self._clock)
-                self._delivery.start()
+                delivery = Delivery(device_id, sync, clock=self._clock)
+                delivery.start()
+                self._delivery = delivery
             if self._updating is not None:
                 self._updating.observers.append(self._on_change)
                 self._updating.moved = self._tell_updates
                 self._updating.start(self._streams.lanes)
         except BaseException:
-            self._streams.close()
-            self._end_updates()
+            self.close()
             raise
 
     @property

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.clock import Clock
-from edgeml.errors import ConfigError, EdgeMLError, UpdateError, nearest
+from edgeml.errors import ConfigError, EdgeMLError, UpdateError, nearest, told
 from edgeml.lane import Cascade, Lane, ModelLike
 from edgeml.ota.carryout import carry_out
 from edgeml.ota.lock import FolderLock, holder_of
@@ -161,7 +161,7 @@ class Updating:
             site, updater = self._asked(request.model)
             said = carry_out(request, updater, site.store)
         except EdgeMLError as exc:
-            return {"error": str(exc), "kind": type(exc).__name__}
+            return told(exc)
         return {"model": site.name, **said, "update": site.standing(self._settings.group)}
 
     def close(self) -> None:
@@ -216,11 +216,19 @@ class Updating:
         while not self._over.wait(_TURN_S):
             request = self._mailbox.take()
             if request is not None:
-                self._mailbox.answer(request, self.do(request))
+                self._serve(request)
             for site, updater in self._updaters.values():
                 if not self._over.is_set():
                     self._turn(site, updater)
         self._finish()
+
+    # This thread must outlive what nobody thought of: a device without it would serve the
+    # same model for ever.
+    def _serve(self, request: Request) -> None:
+        try:
+            self._mailbox.answer(request, self.do(request))
+        except Exception:
+            log.exception("%s: whoever asked for it hears nothing of it", request.verb)
 
     def _turn(self, site: Site, updater: Updater) -> None:
         try:
@@ -228,8 +236,6 @@ class Updating:
             site.settle()
             updater.turn()
         except Exception:
-            # This thread must outlive what nobody thought of: a device without it would
-            # serve the same model for ever.
             log.exception("%s: the updates go on after an error", site.name)
 
 

@@ -21,6 +21,7 @@ from edgeml.ota.host import Change
 from edgeml.ota.probation import Limits
 from edgeml.result import Result
 from edgeml.sensors.sample import Window
+from edgeml.updating import Updating
 
 from .publisher import ACTIVITY, Publisher
 
@@ -265,6 +266,22 @@ def test_updates_that_come_from_nowhere_are_refused(tmp_path: Path, publisher: P
     nowhere = updates(tmp_path, publisher, folder=None)
     with pytest.raises(ConfigError, match="name where they come from"):
         Device("pump-7", model=ACTIVITY, updates=nowhere)
+
+
+def test_updates_that_do_not_start_leave_the_outbox_to_the_next_device(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more_threads(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sync = Mqtt("mqtt://127.0.0.1:9", "plant", outbox=tmp_path / "outbox.db")
+    settings = updates(tmp_path, publisher)
+    with monkeypatch.context() as patched:
+        patched.setattr(Updating, "start", no_more_threads)
+        with pytest.raises(RuntimeError, match="new thread"):
+            Device("pump-7", model=ACTIVITY, sync=sync, updates=settings)
+    with Device("pump-7", model=ACTIVITY, sync=sync, updates=settings) as device:
+        assert device.health().delivery is not None
 
 
 def test_over_a_broker_alone_the_update_comes_and_every_step_goes_home(

@@ -72,6 +72,19 @@ def test_without_a_device_the_command_does_it_and_the_next_start_serves_the_mode
     assert said(capsys, "rollback", path)[0] == 26
 
 
+def test_an_answer_that_cannot_be_written_does_not_end_the_updates(
+    tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(config(tmp_path))
+    in_the_way = tmp_path / "updates" / "answer.json"
+    with Device("pump-7", model=ACTIVITY, updates=read_config(path).updates):
+        in_the_way.mkdir()
+        assert said(capsys, "check", path, "--timeout", "4")[0] == 26
+        in_the_way.rmdir()
+        status, answer = said(capsys, "check", path)
+    assert (status, answer["offered"]) == (0, "activity-2")
+
+
 def test_a_running_device_is_asked_and_answers(
     tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
 ) -> None:
