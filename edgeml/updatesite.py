@@ -16,7 +16,6 @@ from edgeml.factory import Factory, probed
 from edgeml.lane import Lane, ModelLike
 from edgeml.manifest import InputSpec
 from edgeml.ota.host import Change, Shadowed, Verdict
-from edgeml.ota.journal import Held
 from edgeml.ota.probation import Incumbent, Lately, Probation
 from edgeml.ota.report import standing_of
 from edgeml.ota.settings import Updates
@@ -176,7 +175,7 @@ class Site:
 
     def swap(self, path: Path | None) -> None:
         """Serve with another bundle from the next window on; None is the factory's."""
-        model, owned = self._factory.load() if path is None else (Model.load(path), True)
+        model, owned = self._load(path)
         try:
             model.warm_up()
             journal = self.store.journal
@@ -229,7 +228,7 @@ class Site:
             return True
         back = self.store.journal.previous
         try:
-            before, owned = self._before(back)
+            before, owned = self._load(None if back is None else self.store.path_of(back))
         except EdgeMLError as exc:
             log.warning("%s: the model before cannot be loaded either: %s", self.name, exc)
             return False
@@ -248,10 +247,9 @@ class Site:
         self.verdict = f"crashes: {failure}"
         return True
 
-    def _before(self, held: Held | None) -> tuple[Model, bool]:
-        return (
-            self._factory.load() if held is None else (Model.load(self.store.path_of(held)), True)
-        )
+    def _load(self, path: Path | None) -> tuple[Model, bool]:
+        """A bundle, None for the factory's, and whether it is this site's to close."""
+        return self._factory.load() if path is None else (Model.load(path), True)
 
     def _version_on_probation(self) -> int | None:
         current = self.store.journal.current

@@ -26,7 +26,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from edgeml.daemon.models import ModelConfig, read_models
 from edgeml.daemon.updates import read_updates
@@ -47,6 +47,9 @@ SECRET_KEYS: Final = ("password_file", "ca_file", "cert_file", "key_file")
 _PATH_KEYS: Final = ("outbox", *SECRET_KEYS)
 _NO_OPTIONS: Final = ("driver", "model")
 """Keys of a section [sources.NAME] that are not its driver's."""
+
+_Numbers = TypeVar("_Numbers", DutyLimits, Samples)
+"""Sections that are a dataclass of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +157,10 @@ def parse_config(
         limits = {} if section is None else _limits(section)
     with _Noted(wrong):
         section = top.optional_child("duty")
-        duty = None if section is None else _duty(section)
+        duty = None if section is None else _numbers(section, DutyLimits, ("widest",))
     with _Noted(wrong):
         section = top.optional_child("samples")
-        samples = None if section is None else _samples(section)
+        samples = None if section is None else _numbers(section, Samples, ("one_in", "per_hour"))
     with _Noted(wrong):
         section = top.optional_child("updates")
         updates = None if section is None else read_updates(section, folder)
@@ -250,31 +253,19 @@ def _limits(section: Fields) -> dict[str, tuple[float, float]]:
     return found
 
 
-def _duty(section: Fields) -> DutyLimits:
-    values = _numbers(section, [field.name for field in fields(DutyLimits)], ("widest",))
-    try:
-        return DutyLimits(**values)
-    except ConfigError as exc:
-        raise ConfigError(f"{section.path}: {exc}") from exc
-
-
-def _samples(section: Fields) -> Samples:
-    values = _numbers(section, [field.name for field in fields(Samples)], ("one_in", "per_hour"))
-    try:
-        return Samples(**values)
-    except ConfigError as exc:
-        raise ConfigError(f"{section.path}: {exc}") from exc
-
-
-def _numbers(section: Fields, known: Sequence[str], whole: Sequence[str]) -> dict[str, Any]:
+def _numbers(section: Fields, kind: type[_Numbers], whole: Sequence[str]) -> _Numbers:
+    """A dataclass of numbers; those in `whole` are integers."""
     values: dict[str, Any] = {}
-    for name in known:
+    for name in [field.name for field in fields(kind)]:
         if name in section.raw:
             values[name] = (section.integer if name in whole else section.number)(name)
         else:
             section.value(name)  # so that a typo is told the nearest right one
     section.finish()
-    return values
+    try:
+        return kind(**values)
+    except ConfigError as exc:
+        raise ConfigError(f"{section.path}: {exc}") from exc
 
 
 def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:

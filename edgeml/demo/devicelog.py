@@ -104,13 +104,16 @@ class DeviceLog:
         )
 
 
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a log that may still be growing, or not be there yet."""
+    return path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
+
+
 def progress_in(path: Path) -> tuple[int, int]:
     """How far a device is whose log may still be growing: results produced, results delivered."""
-    if not path.exists():
-        return 0, 0
-    whole_lines = path.read_bytes().rpartition(b"\n")[0].splitlines()
-    produced = sum(b'"kind": "result"' in line for line in whole_lines)
-    states = [line for line in whole_lines if b'"kind": "state"' in line]
+    lines = whole_lines(path)
+    produced = sum(b'"kind": "result"' in line for line in lines)
+    states = [line for line in lines if b'"kind": "state"' in line]
     if not states:
         return produced, 0
     last = json.loads(states[-1])

@@ -1,10 +1,11 @@
 """What happened to the models of a whole fleet, read from the devices' own log."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from edgeml.demo.devicelog import whole_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,6 @@ class Turn:
 class Undone:
     """A device went back, and said why."""
 
-    time_s: float
     device: str
     release: str
     why: str
@@ -47,13 +47,16 @@ class FleetLog:
     @classmethod
     def read(cls, path: Path) -> "FleetLog":
         """Read what there is."""
-        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
-        records = [json.loads(line) for line in whole.splitlines()]
+        records = [json.loads(line) for line in whole_lines(path)]
         ends = [record for record in records if record["kind"] == "end"]
         return cls(
-            turns=tuple(Turn(r["time_s"], r["device"], r["version"]) for r in _of(records)),
+            turns=tuple(
+                Turn(r["time_s"], r["device"], r["version"])
+                for r in records
+                if r["kind"] == "version"
+            ),
             undone=tuple(
-                Undone(r["time_s"], r["device"], r["release"], r["why"])
+                Undone(r["device"], r["release"], r["why"])
                 for r in records
                 if r["kind"] == "update" and r["event"] in ("unhealthy", "revoked")
             ),
@@ -74,7 +77,3 @@ class FleetLog:
     def that_ran(self, version: int) -> set[str]:
         """The devices that ever answered with a version."""
         return {turn.device for turn in self.turns if turn.version == version}
-
-
-def _of(records: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    return (record for record in records if record["kind"] == "version")

@@ -122,25 +122,21 @@ def run(
             *("--log", str(log), "--rate", str(RATE_HZ), *names),
         ]
         fleet = stack.enter_context(child(folder, "fleet", arguments))
-        wait_until(
-            lambda: FleetLog.read(log).run(first, names), [fleet], LIMIT_S, "every device to infer"
-        )
-        say(f"{devices} devices: each runs {release_id(model, first)}")
-        led = []
-        for release, version in ((good, first + 1), (bad, first + 2)):
+
+        def wait_for(version: int, what: str) -> None:
+            wait_until(lambda: FleetLog.read(log).run(version, names), [fleet], LIMIT_S, what)
+
+        def lead(release: str) -> tuple[tuple[Stage, ...], str | None]:
             _edgeml("repo", "release", str(repo), str(folder / f"{release}.tflite"))
-            led.append(_lead(release, folder, broker, fleet, say))
-            if version == first + 1:
-                wait_until(
-                    lambda: FleetLog.read(log).run(first + 1, names),
-                    [fleet], LIMIT_S, f"every device to run {good}",
-                )  # fmt: skip
-        wait_until(
-            lambda: FleetLog.read(log).run(first + 1, names),
-            [fleet], LIMIT_S, f"the first device to go back to {good}",
-        )  # fmt: skip
+            return _lead(release, folder, broker, fleet, say)
+
+        wait_for(first, "every device to infer")
+        say(f"{devices} devices: each runs {release_id(model, first)}")
+        stages, done = lead(good)
+        wait_for(first + 1, f"every device to run {good}")
+        bad_stages, ending = lead(bad)
+        wait_for(first + 1, f"the first device to go back to {good}")
         fleet.stop()
-    (stages, done), (bad_stages, ending) = led
     if done is not None or ending is None:
         raise DemoError(f"{good} was halted ({done})" if done else f"{bad} was not halted")
     say(f"{bad}: halted, {ending}; everybody runs {good}")

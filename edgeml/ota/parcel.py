@@ -7,12 +7,13 @@ by one, and only those that are wrong are fetched once more.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from edgeml.errors import UpdateError
 from edgeml.ota.disk import replace
 from edgeml.ota.journal import Held
-from edgeml.ota.store import Store
+from edgeml.ota.store import Store, part_path
 from edgeml.releases.chunk import digest_of
 from edgeml.releases.index import ChunkRef, ReleaseIndex
 
@@ -35,7 +36,7 @@ class Parcel:
         self._store = store
         self._index = index
         self._path = store.part_of(index.release)
-        self._map = self._path.with_suffix(".map")
+        self._map = _map_of(self._path)
         self._unsynced = 0
         self._offsets = index.offsets
         self._have = self._resume()
@@ -84,6 +85,7 @@ class Parcel:
                 self.copy_pieces(
                     data[offset : offset + chunk.plain_bytes]
                     for offset, chunk in zip(index.offsets, index.chunks, strict=True)
+                    if chunk.digest in self._places
                 )
         return self.here_bytes - before
 
@@ -143,8 +145,34 @@ class Parcel:
     def _resume(self) -> bytearray:
         """The bitmap of the same bundle; an empty one otherwise."""
         nothing = bytearray(len(self._index.chunks))
-        saved = self._store.disk.read(self._map) or b""
-        head = self._index.bundle_digest.encode()
-        bits = saved[len(head) :]
-        same = saved.startswith(head) and len(bits) == len(nothing) and set(bits) <= {0, 1}
-        return bytearray(bits) if same and self._store.disk.read(self._path) else nothing
+        bits = _bits(self._store.disk.read(self._map) or b"", self._index.bundle_digest)
+        fits = len(bits) == len(nothing) and set(bits) <= {0, 1}
+        return bytearray(bits) if fits and self._store.disk.read(self._path) else nothing
+
+
+def chunks_here(folder: Path, coming: Held) -> tuple[int, int] | None:
+    """How many chunks of a bundle have come, of how many; None where none is being fetched.
+
+    Args:
+        folder: a store's, which another process may be using.
+        coming: its candidate.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    try:
+        saved = _map_of(part_path(folder, coming.release)).read_bytes()
+    except FileNotFoundError:
+        return None
+    bits = _bits(saved, coming.digest)
+    return sum(bits), len(bits)
+
+
+def _map_of(part: Path) -> Path:
+    return part.with_suffix(".map")
+
+
+def _bits(saved: bytes, digest: str) -> bytes:
+    """A byte for each chunk, from a bitmap's file; none from the file of another bundle."""
+    head = digest.encode()
+    return saved[len(head) :] if saved.startswith(head) else b""

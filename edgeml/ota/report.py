@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from edgeml.errors import UpdateError
 from edgeml.ota.journal import Journal
+from edgeml.ota.parcel import chunks_here
 from edgeml.ota.states import State
-
-_JOURNAL: Final = "journal.json"
+from edgeml.ota.store import JOURNAL
 
 
 def standing_of(journal: Journal, group: str, here: tuple[int, int] | None) -> dict[str, Any]:
@@ -46,22 +46,12 @@ def stored_standings(folder: Path, group: str) -> Mapping[str, dict[str, Any]]:
     """
     found = {}
     try:
-        for path in sorted(folder.glob(f"*/{_JOURNAL}")):
+        for path in sorted(folder.glob(f"*/{JOURNAL}")):
             journal = Journal.parse(path.read_bytes())
-            standing = standing_of(journal, group, _chunks(path.parent, journal))
+            coming = journal.candidate
+            here = None if coming is None else chunks_here(path.parent, coming)
+            standing = standing_of(journal, group, here)
             found[path.parent.name] = {**standing, "bytes": None}
     except OSError as exc:
         raise UpdateError(f"{folder} cannot be read ({exc.strerror or exc})") from exc
     return found
-
-
-def _chunks(folder: Path, journal: Journal) -> tuple[int, int] | None:
-    """The chunks that have come, of how many, by the bitmap."""
-    if journal.candidate is None:
-        return None
-    try:
-        saved = (folder / "part" / f"{journal.candidate.release}.map").read_bytes()
-    except FileNotFoundError:
-        return None
-    bits = saved[len(journal.candidate.digest) :]
-    return sum(bits), len(bits)

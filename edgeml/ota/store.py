@@ -27,11 +27,16 @@ from edgeml.releases.index import ReleaseIndex
 RESERVE_BYTES: Final = 4 << 20
 """That an update leaves free: the outbox and the system live on the same card."""
 
-_JOURNAL: Final = "journal.json"
+JOURNAL: Final = "journal.json"
 _MODELS: Final = "models"
 _PARTS: Final = "part"
 
 Report = Callable[[str], None]
+
+
+def part_path(folder: Path, release: str) -> Path:
+    """Where a bundle is put together in a store's folder."""
+    return folder / _PARTS / f"{release}.tflite"
 
 
 class Store:
@@ -78,7 +83,7 @@ class Store:
 
     def part_of(self, release: str) -> Path:
         """Where a bundle is put together."""
-        return self.folder / _PARTS / f"{release}.tflite"
+        return part_path(self.folder, release)
 
     def index_of(self, held: Held) -> ReleaseIndex | None:
         """Which chunks a bundle is made of; None where that is not known."""
@@ -195,7 +200,7 @@ class Store:
         self._collect()
 
     def _read_journal(self) -> Journal:
-        path = self.folder / _JOURNAL
+        path = self.folder / JOURNAL
         data = self.disk.read(path)
         if data is None:
             return Journal()
@@ -252,7 +257,7 @@ class Store:
 
     def _write(self, journal: Journal) -> None:
         try:
-            replace(self.disk, self.folder / _JOURNAL, journal.encode())
+            replace(self.disk, self.folder / JOURNAL, journal.encode())
         except OSError as exc:
             raise _unusable(self.folder, exc) from exc
         self.journal = journal
