@@ -149,7 +149,7 @@ class PostgresStore:
     def _commit(self, intake: Intake, received_s: float) -> Committed:
         db = self._db()
         keys = {(d.device, d.batch.outbox) for d in intake.batches}
-        wanted = sorted(keys | {(state.device, state.outbox) for state in intake.states})
+        wanted = sorted(keys | {(state.device, state.outbox) for state in intake.states.values()})
         models = {write.named(d.batch.model) for d in intake.batches if d.batch.model is not None}
         # Names and partitions are harmless where the rest fails, and made beforehand they are
         # no locks that two ingests could hold crosswise.

@@ -182,15 +182,15 @@ def note_samples(
 
 def note_devices(db: Connection[Any], intake: Intake, received_s: float) -> None:
     """Put away what devices say of themselves."""
-    devices = {state.device for state in intake.states} | {device for device, _ in intake.healths}
+    devices = {state.device for state in intake.states.values()} | intake.healths.keys()
     if not devices:
         return
     with db.cursor() as cursor:
         cursor.executemany(_TOUCH, [(device, received_s) for device in sorted(devices)])
-        cursor.executemany(_NOTE_STATE, [_state_fields(state) for state in intake.states])
+        cursor.executemany(_NOTE_STATE, [_state_fields(state) for state in intake.states.values()])
         cursor.executemany(
             "UPDATE edgeml.devices SET health = %s, health_s = %s WHERE device = %s",
-            [(json.dumps(health), received_s, device) for device, health in intake.healths],
+            [(json.dumps(health), received_s, device) for device, health in intake.healths.items()],
         )
 
 

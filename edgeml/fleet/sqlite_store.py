@@ -8,7 +8,7 @@ a row that was declared lost stays lost.
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,7 @@ class SQLiteStore:
         """
         with self._translated(), self._transaction():
             accounts: dict[tuple[str, str], _Account] = {}
+            models: dict[ModelRef, int] = {}
             rows: list[tuple[object, ...]] = []
             for delivered in intake.batches:
                 key = (delivered.device, delivered.batch.outbox)
@@ -108,12 +109,13 @@ class SQLiteStore:
                 fresh = account.news.take(delivered.batch)
                 model = delivered.batch.model
                 if fresh and model is not None:
-                    head = (account.outbox_id, self._model_id(model), received_s)
+                    if model not in models:
+                        models[model] = self._model_id(model)
+                    head = (account.outbox_id, models[model], received_s)
                     rows += [result_row(row, head) for row in fresh]
             self._db.executemany(INSERT_RESULT, rows)
-            for (device, _), account in accounts.items():
-                self._settle(account, received_s)
-                self._seen(device, received_s)
+            self._settle(accounts.values(), received_s)
+            self._seen({device for device, _ in accounts}, received_s)
             self._note_rest(intake, received_s)
         return Committed(
             tuple(progress_of(*key, account.news.after) for key, account in accounts.items()),
@@ -202,9 +204,14 @@ class SQLiteStore:
         before = Spans(tuple((row[1], row[2]) for row in found if row[1] is not None))
         return _Account(outbox_id, before, News(before))
 
-    def _settle(self, account: "_Account", received_s: float) -> None:
+    def _settle(self, accounts: Collection["_Account"], received_s: float) -> None:
+        self._replace_spans(accounts)
+        self._db.executemany(_UPDATE_OUTBOX, [one.totals(received_s) for one in accounts])
+        for account in accounts:
+            self._put_rest(account, received_s)
+
+    def _put_rest(self, account: "_Account", received_s: float) -> None:
         outbox_id, news = account.outbox_id, account.news
-        self._replace_spans(outbox_id, account.before, news.after)
         if news.events:
             self._db.executemany(INSERT_EVENT, event_rows(outbox_id, received_s, news.events))
         if news.gaps:
@@ -214,16 +221,11 @@ class SQLiteStore:
                 ((outbox_id, self._model_id(model), received_s), row) for model, row in news.samples
             ]
             self._db.executemany(INSERT_SAMPLE, [sample_row(*sample) for sample in samples])
-        last = news.latest
-        newest = (0, None, None) if last is None else (last.seq, last.end_s, last.label)
-        self._db.execute(
-            _UPDATE_OUTBOX, (received_s, news.new_results, news.missing, *newest, outbox_id)
-        )
 
     def _note_rest(self, intake: Intake, received_s: float) -> None:
-        for state in intake.states:
+        for state in intake.states.values():
             self._note_state(state, received_s)
-        for device, health in intake.healths:
+        for device, health in intake.healths.items():
             self._note_health(device, health, received_s)
         self._db.executemany(
             "INSERT INTO dead_letters (received_s, topic, reason, payload) VALUES (?, ?, ?, ?)",
@@ -255,27 +257,33 @@ class SQLiteStore:
         query = "SELECT first, last FROM spans WHERE outbox_id = ? ORDER BY first"
         return Spans(tuple((row[0], row[1]) for row in self._db.execute(query, (outbox_id,))))
 
-    def _replace_spans(self, outbox_id: int, before: Spans, after: Spans) -> None:
-        old, new = dict(before.ranges), dict(after.ranges)
-        self._db.executemany(
-            "DELETE FROM spans WHERE outbox_id = ? AND first = ?",
-            [(outbox_id, first) for first in old if first not in new],
-        )
+    def _replace_spans(self, accounts: Iterable["_Account"]) -> None:
+        gone: list[tuple[int, int]] = []
+        there: list[tuple[int, int, int]] = []
+        for account in accounts:
+            old, new = dict(account.before.ranges), dict(account.news.after.ranges)
+            gone += [(account.outbox_id, first) for first in old if first not in new]
+            there += [
+                (account.outbox_id, first, last)
+                for first, last in new.items()
+                if old.get(first) != last
+            ]
+        self._db.executemany("DELETE FROM spans WHERE outbox_id = ? AND first = ?", gone)
         self._db.executemany(
             "INSERT INTO spans VALUES (?, ?, ?) "
             "ON CONFLICT (outbox_id, first) DO UPDATE SET last = excluded.last",
-            [(outbox_id, first, last) for first, last in new.items() if old.get(first) != last],
+            there,
         )
 
-    def _seen(self, device: str, received_s: float) -> None:
-        self._db.execute(
+    def _seen(self, devices: Iterable[str], received_s: float) -> None:
+        self._db.executemany(
             "INSERT INTO devices (device, seen_s) VALUES (?, ?) "
             "ON CONFLICT (device) DO UPDATE SET seen_s = max(seen_s, excluded.seen_s)",
-            (device, received_s),
+            [(device, received_s) for device in devices],
         )
 
     def _note_state(self, state: State, received_s: float) -> None:
-        self._seen(state.device, received_s)
+        self._seen([state.device], received_s)
         self._outbox_id(state.device, state.outbox, received_s)
         # A will or a retained birth of an older session must not hide a newer one.
         known = self._db.execute(
@@ -299,7 +307,7 @@ class SQLiteStore:
         )
 
     def _note_health(self, device: str, health: Mapping[str, Any], received_s: float) -> None:
-        self._seen(device, received_s)
+        self._seen([device], received_s)
         self._db.execute(
             "UPDATE devices SET health = ?, health_s = ? WHERE device = ?",
             (json.dumps(health), received_s, device),
@@ -372,3 +380,9 @@ class _Account:
     outbox_id: int
     before: Spans
     news: News
+
+    def totals(self, received_s: float) -> tuple[object, ...]:
+        """For `_UPDATE_OUTBOX`."""
+        news, last = self.news, self.news.latest
+        newest = (0, None, None) if last is None else (last.seq, last.end_s, last.label)
+        return (received_s, news.new_results, news.missing, *newest, self.outbox_id)

@@ -43,8 +43,8 @@ class Intake:
     """What arrived since the last commit."""
 
     batches: list[Delivered] = field(default_factory=list)
-    states: list[State] = field(default_factory=list)
-    healths: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
+    states: dict[tuple[str, str], State] = field(default_factory=dict)
+    healths: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     letters: list[Letter] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -57,26 +57,24 @@ class Intake:
 
     def note_state(self, state: State) -> None:
         """Add a state; of two of one outbox only the newer is kept."""
-        for at, known in enumerate(self.states):
-            if (known.device, known.outbox) == (state.device, state.outbox):
-                if state.epoch >= known.epoch:
-                    del self.states[at]
-                    self.states.append(state)
-                return
-        self.states.append(state)
+        key = (state.device, state.outbox)
+        known = self.states.get(key)
+        if known is None or state.epoch >= known.epoch:
+            self.states.pop(key, None)  # so that the last one to come is the last one
+            self.states[key] = state
 
     def note_health(self, device: str, health: Mapping[str, Any]) -> None:
         """Add what a device says of itself; only the last is kept."""
-        self.healths = [*(h for h in self.healths if h[0] != device), (device, health)]
+        self.healths[device] = health
 
     def parts(self) -> Iterator["Intake"]:
         """The same, message by message."""
         for batch in self.batches:
             yield Intake(batches=[batch])
-        for state in self.states:
-            yield Intake(states=[state])
-        for health in self.healths:
-            yield Intake(healths=[health])
+        for key, state in self.states.items():
+            yield Intake(states={key: state})
+        for device, health in self.healths.items():
+            yield Intake(healths={device: health})
         for letter in self.letters:
             yield Intake(letters=[letter])
 

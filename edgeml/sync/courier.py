@@ -8,7 +8,6 @@ into messages that the broker accepts, and tells the session what became of them
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -336,10 +335,11 @@ class Courier:
         if not self._settings.latest or seq <= self._latest_seq:
             return
         self._latest_seq = seq
-        # A row that was damaged on disk says nothing here; the ingest will say so.
-        with suppress(ValueError, LookupError, TypeError):
+        try:
             flat = encode_latest(self._device, model, row)
-            self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
+        except (ValueError, LookupError, TypeError):
+            return  # damaged on disk; the ingest will say so
+        self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
 
     def _publish(self, message: Message) -> int | None:
         try:

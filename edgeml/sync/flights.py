@@ -1,12 +1,14 @@
 """Messages on their way: sent, and not confirmed yet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from edgeml.sync.flow import Lane, Sent
 from edgeml.sync.lanes import again_lane
 from edgeml.sync.patience import Estimate
 from edgeml.sync.spans import Spans
+
+_NONE = Spans()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,20 @@ class Flight:
         return self.found_in is not self.again
 
 
-def spans_in(flights: Iterable[Flight]) -> Spans:
+def spans_in(flights: Sequence[Flight]) -> Spans:
     """All numbers that these messages carry."""
+    if len(flights) < 2:
+        return flights[0].spans if flights else _NONE
     return Spans.of(r for flight in flights for r in flight.spans.ranges)
+
+
+def parted(flights: Iterable[Flight], stored: Spans) -> tuple[list[Flight], list[Flight]]:
+    """The messages of which everything is stored, and the others."""
+    done: list[Flight] = []
+    others: list[Flight] = []
+    for flight in flights:
+        (others if flight.spans.minus(stored) else done).append(flight)
+    return done, others
 
 
 def learnt(estimate: Estimate, answered: Iterable[Flight], now_s: float) -> Estimate:
@@ -57,5 +70,5 @@ def company_due_s(flights: Iterable[Flight], estimate: Estimate) -> float | None
     (Nagle's rule, RFC 896); but a message that is lost delays the next no
     longer than an answer takes. None where nothing is waited for.
     """
-    sent_s = max((f.sent_s for f in flights if f.found_in is Lane.NEW_RESULTS), default=None)
-    return None if sent_s is None else sent_s + estimate.due_s
+    sent_s = [f.sent_s for f in flights if f.found_in is Lane.NEW_RESULTS]
+    return max(sent_s) + estimate.due_s if sent_s else None

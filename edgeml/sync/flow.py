@@ -18,6 +18,8 @@ class Phase(Enum):
     ONLINE = "online"
     ROTATING = "rotating"
 
+    __hash__ = object.__hash__
+
 
 class Lane(Enum):
     """Which rows a read is for; in the order of their precedence."""
@@ -30,6 +32,9 @@ class Lane(Enum):
     OLD_RESULTS = "old results"
     SAMPLES_AGAIN = "samples again"
     SAMPLES = "samples"
+
+    # Enum's own hashes the name, in Python; there is one member of each, and it is looked up often.
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True, slots=True)

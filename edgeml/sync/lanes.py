@@ -13,7 +13,11 @@ from edgeml.sync.flow import Lane, Read
 from edgeml.sync.spans import Spans
 
 _FOREVER: Final = (1 << 63) - 1
-_AGAIN: Final = (Lane.EVENTS_AGAIN, Lane.RESULTS_AGAIN, Lane.SAMPLES_AGAIN)
+_NONE: Final = Spans()
+_EVENTS: Final = (Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS)
+_NEW_FIRST: Final = (Lane.RESULTS_AGAIN, Lane.NEW_RESULTS, Lane.OLD_RESULTS)
+_OLD_FIRST: Final = (Lane.RESULTS_AGAIN, Lane.OLD_RESULTS, Lane.NEW_RESULTS)
+_SAMPLES: Final = (Lane.SAMPLES_AGAIN, Lane.SAMPLES)
 
 
 @dataclass(slots=True)
@@ -121,11 +125,9 @@ class Lanes:
 
     def _first_of_lanes(self, skip: Spans, last: int, worth: int) -> Read | None:
         self._new_turn = not self._new_turn
-        results = [Lane.NEW_RESULTS, Lane.OLD_RESULTS]
-        lanes = [Lane.EVENTS_AGAIN, Lane.NEW_EVENTS, Lane.OLD_EVENTS] * (not self._hold_events)
+        lanes: tuple[Lane, ...] = () if self._hold_events else _EVENTS
         if not self._hold_results:
-            lanes += [Lane.RESULTS_AGAIN, *(results if self._new_turn else results[::-1])]
-            lanes += [Lane.SAMPLES_AGAIN, Lane.SAMPLES]
+            lanes += (_NEW_FIRST if self._new_turn else _OLD_FIRST) + _SAMPLES
         for lane in lanes:
             read = self._read_of(lane, skip, last)
             if read is None:
@@ -135,12 +137,11 @@ class Lanes:
         return None
 
     def _read_of(self, lane: Lane, skip: Spans, last: int) -> Read | None:
-        if lane in _AGAIN:
-            only = self._again.get(lane, Spans()).above(self._probed.get(lane, 0))
-            if not only:
-                return None
-            return Read(lane, *_ends(only), False, skip, only, self.suspects)
-        cursor = self._cursors[lane]
+        cursor = self._cursors.get(lane)
+        if cursor is None:  # one of those for another attempt
+            only = self._again.get(lane, _NONE)
+            only = only.above(self._probed.get(lane, 0)) if only else only
+            return Read(lane, *_ends(only), False, skip, only, self.suspects) if only else None
         last = min(cursor.last, last)
         if cursor.first > last:
             return None

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from edgeml.errors import ProtocolError
@@ -49,8 +49,12 @@ class Ack:
 
     def horizon(self, otherwise: int) -> int:
         """The greatest number this message judges; `otherwise` where it names every range."""
-        whole = len(self.above.ranges) < MAX_RANGES
-        return otherwise if whole else self.above.ranges[-1][1]
+        return otherwise if self.names_all else self.above.ranges[-1][1]
+
+    @property
+    def names_all(self) -> bool:
+        """Whether what it does not name is not in the store."""
+        return len(self.above.ranges) < MAX_RANGES
 
     def encode(self) -> bytes:
         """The message's bytes."""
@@ -71,7 +75,26 @@ class Ack:
         Raises:
             ProtocolError: it is not one of this version.
         """
-        fields = Fields(load(payload), "ack", ProtocolError, ignore_unknown=True)
+        return cls.of(Fields(load(payload), "ack", ProtocolError, ignore_unknown=True))
+
+    def joined(self, other: "Ack | None") -> "Ack":
+        """What this one and an earlier one of the same outbox say together.
+
+        Only this one where one of them could not name everything, because that which is not named
+        would not show any more.
+        """
+        if other is None or not (self.names_all and other.names_all):
+            return self
+        mark = max(self.mark, other.mark)
+        return replace(self, mark=mark, above=self.above.union(other.above).above(mark))
+
+    @classmethod
+    def of(cls, fields: Fields) -> "Ack":
+        """The acknowledgement in a message that has been read.
+
+        Raises:
+            ProtocolError: it is not one of this version.
+        """
         check_version(fields)
         mark = bounded(fields.integer("seq"), "ack.seq", 0)
         ranges = [_range(value, f"ack.above[{i}]") for i, value in enumerate(fields.items("above"))]
@@ -138,12 +161,12 @@ def parse_answer(payload: bytes) -> Ack | Refusal | Receipt:
     Raises:
         ProtocolError: it is not one of this version.
     """
-    fields = Fields(load(payload), "answer", ProtocolError, ignore_unknown=True)
+    fields = Fields(load(payload), "ack", ProtocolError, ignore_unknown=True)
     if "stored" in fields.raw:
         check_version(fields)
         return Receipt(fields.texts("stored"), fields.text("ingest", default=""))
     if "refused" not in fields.raw:
-        return Ack.parse(payload)
+        return Ack.of(fields)
     check_version(fields)
     return Refusal(
         fields.text("refused"), fields.text("reason", default=""), fields.text("ingest", default="")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Final
 
-from edgeml.sync.flights import Flight, company_due_s, learnt, spans_in
+from edgeml.sync.flights import Flight, company_due_s, learnt, parted, spans_in
 from edgeml.sync.flow import (
     Acked,
     Allowed,
@@ -182,10 +182,9 @@ class Session:
     def _committed(self, event: Committed, _now_s: float) -> list[Effect]:
         self.next_seq, self.vouched = event.next_seq, event.vouched
         self._gaps = self._gaps or bool(event.gaps)
-        ready = [f for f in self._isolating if not f.spans.minus(event.isolated)]
+        ready, self._isolating = parted(self._isolating, event.isolated)
         for flight in ready:
             self._lanes.send_again(flight.again, flight.spans)
-        self._isolating = [f for f in self._isolating if f not in ready]
         return []
 
     def _sent(self, event: Sent, now_s: float) -> list[Effect]:
@@ -234,18 +233,18 @@ class Session:
             last = 0 if self._trusted else self._last()
             ours = stored.minus(Spans(((last + 1, _FOREVER),)))
             return [*([LetGo(ours, None)] if ours else []), Rotate()]
-        self._latest = ack
+        news = ack.ingest not in self._ingests
+        # While an audit is due, what one ingest says late must not hide what another has stored.
+        self._latest = ack if news or self._audit_s is None else ack.joined(self._latest)
         effects: list[Effect] = []
         if self.vouched is not None and not self._trusted and not event.retained:
             self._trusted = True
             effects.append(Trust())
-        done = [f for f in self._flights if not f.spans.minus(stored)]
+        done, self._flights = parted(self._flights, stored)
         progress = bool(done) or ack.mark > self.mark
-        self._flights = [f for f in self._flights if f.spans.minus(stored)]
         if progress:
             self._go_on(stored, done, now_s)
             self.mark = max(self.mark, ack.mark)
-        news = ack.ingest not in self._ingests
         if stored and (progress or news):
             # A word that changes nothing is not worth a write to the card.
             effects.append(LetGo(stored, self.mark))

@@ -75,6 +75,8 @@ class Spans:
 
     def minus(self, other: "Spans") -> "Spans":
         """The numbers in this set and not in the other."""
+        if not self.ranges or not other.ranges:
+            return self
         left: list[Range] = []
         for first, last in self.ranges:
             for other_first, other_last in other.ranges:

@@ -146,21 +146,27 @@ def test_rows_come_back_as_they_were_sent(store: Store) -> None:
     assert (row["model"], row["model_version"], row["model_digest"]) == ("activity", 3, "ab" * 32)
 
 
+def note_state(store: Store, state: State, at_s: float) -> None:
+    intake = Intake()
+    intake.note_state(state)
+    store.commit(intake, at_s)
+
+
 def test_an_older_state_never_hides_a_newer_one(store: Store) -> None:
     birth = State(True, "pump-7", "box", (2, 5), 50.0, "0.1.0", MODEL)
     late_will = State(False, "pump-7", "box", (2, 4), 60.0, "0.1.0")
-    store.commit(Intake(states=[birth]), 100.0)
-    store.commit(Intake(states=[late_will]), 101.0)
+    note_state(store, birth, 100.0)
+    note_state(store, late_will, 101.0)
     assert [d.online for d in store.status()] == [True]
-    store.commit(Intake(states=[State(False, "pump-7", "box", (2, 5), 70.0, "0.1.0")]), 102.0)
+    note_state(store, State(False, "pump-7", "box", (2, 5), 70.0, "0.1.0"), 102.0)
     assert [(d.online, d.model) for d in store.status()] == [(False, "activity@3")]
-    store.commit(Intake(states=[State(True, "pump-7", "new box", (1, 1), 80.0, "0.1.0")]), 103.0)
+    note_state(store, State(True, "pump-7", "new box", (1, 1), 80.0, "0.1.0"), 103.0)
     assert [d.online for d in store.status()] == [True]
 
 
 def test_the_status_counts_what_is_there_what_is_lost_and_what_has_not_come(store: Store) -> None:
     take(store, results(1, 2), gap(3, 5), results(9))
-    store.commit(Intake(healths=[("pump-7", {"delivery": {"waiting_rows": 4}})]), 100.0)
+    store.commit(Intake(healths={"pump-7": {"delivery": {"waiting_rows": 4}}}), 100.0)
     status = store.status()[0]
     assert (status.results, status.missing, status.unaccounted) == (3, 3, 3)
     assert (status.last_result_s, status.last_label) == (10.0, "walking")
@@ -290,7 +296,7 @@ def test_many_holes_come_and_go(store: Store) -> None:
 def test_the_status_says_when_a_device_last_said_how_it_is(store: Store) -> None:
     take(store, results(1), at_s=50.0)
     assert store.status()[0].health_s is None
-    store.commit(Intake(healths=[("pump-7", {"a": 1})]), 100.0)
+    store.commit(Intake(healths={"pump-7": {"a": 1}}), 100.0)
     take(store, results(2), at_s=200.0)
     status = store.status()[0]
     assert (status.health_s, status.seen_s) == (100.0, 200.0)

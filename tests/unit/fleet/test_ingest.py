@@ -286,7 +286,7 @@ def test_while_the_store_fails_memory_holds_no_more_than_its_limit(bench: Bench)
     intake = bench.ingest._intake
     assert len(intake.batches) <= 2 * Limits().messages
     assert (len(intake.healths), len(intake.states)) == (1, 1)
-    assert intake.states[0].epoch[1] > 1
+    assert intake.states["pump", "box"].epoch[1] > 1
     bench.broker.kill()
     bench.broker.running = True
     bench.turn()
@@ -298,7 +298,7 @@ def test_an_older_state_does_not_replace_a_newer_one_on_its_way_to_the_store() -
     newer, older = (State(True, "pump", "box", (1, n), 0.0, "0") for n in (5, 4))
     intake.note_state(newer)
     intake.note_state(older)
-    assert intake.states == [newer]
+    assert list(intake.states.values()) == [newer]
 
 
 def test_a_message_waits_for_company_unless_it_is_worth_a_commit_of_its_own(bench: Bench) -> None:

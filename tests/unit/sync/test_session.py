@@ -168,6 +168,19 @@ def test_a_store_that_went_back_in_time_is_audited_after_a_while() -> None:
     assert bench.session.mark == 5
 
 
+def test_an_audit_does_not_believe_what_one_of_two_ingests_says_late() -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.ack(5, ingest="a.1")
+    bench.ack(10, (15, 20), ingest="b.1")
+    bench.ack(8, (9, 12), ingest="a.1")
+    bench.now_s = AUDIT_DELAY_S
+    audits = [effect for effect in bench.tell(flow.Tick()) if isinstance(effect, flow.Audit)]
+    assert [(audit.ack.mark, audit.ack.above) for audit in audits] == [
+        (10, Spans(((11, 12), (15, 20)))),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("mark", "above"), [(21, []), (3, [(20, 21)])])
 def test_a_store_that_knows_unborn_numbers_makes_the_outbox_another_one(
     mark: int, above: list[tuple[int, int]]
