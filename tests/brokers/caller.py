@@ -14,9 +14,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 ANSWER_S = 30.0
-GREETING_S = 5.0
-SILENCE_S = 1.0
+GREETING_S = 15.0
+SILENCE_S = 3.0
 """After so long without a message there will be none; nothing here takes a tenth of that."""
+MANY_S = 12.0
+"""The same for thousands of messages, or megabytes."""
 
 
 class Caller:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers.caller import SILENCE_S, Caller
+from tests.brokers.caller import MANY_S, SILENCE_S, Caller
 from tests.brokers.servers import NAMES, Server
 
 pytestmark = pytest.mark.brokers
@@ -127,7 +127,7 @@ def long_messages(server: Server) -> str:
         with callers(server, "from", "to") as (sender, receiver):
             receiver.subscribe("long/x")
             sender.publish("long/x", bytes(size))
-            if [len(m.payload) for m in receiver.of("long/x", timeout_s=5.0)] == [size]:
+            if [len(m.payload) for m in receiver.of("long/x", timeout_s=MANY_S)] == [size]:
                 passed.append(size)
     return f"{max(passed, default=0) / 1e6:g} MB passes"
 
@@ -173,7 +173,7 @@ def queue_for_the_absent(server: Server) -> str:
     with callers(server, "from") as (sender,):
         answered = sender.publish_many("absent/x", 3_000)
     back = returned_subscriber(server, "absent")
-    arrived = len({m.payload for m in back.of("absent/x", answered, 5.0)})
+    arrived = len({m.payload for m in back.of("absent/x", answered, MANY_S)})
     back.hang_up()
     return f"{arrived:,} of {answered:,}"
 
@@ -186,7 +186,7 @@ def answered_before_a_kill(server: Server) -> str:
     server.start()
     back = returned_subscriber(server, "survivor")
     back.subscribe("survive/x")
-    arrived = len({m.payload for m in back.of("survive/x", answered, 5.0)})
+    arrived = len({m.payload for m in back.of("survive/x", answered, MANY_S)})
     back.hang_up()
     return f"{arrived} of {answered}"
 
