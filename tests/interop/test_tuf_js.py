@@ -71,7 +71,7 @@ def test_a_client_in_javascript_downloads_releases_across_rotations(
                 str(repository.folder.metadata("1.root.json")),
                 str(tmp_path / "home"), release, str(out), str(MODULES.parent),
             ],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=600, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         document: dict[str, Any] = json.loads(done.stdout)

@@ -192,7 +192,7 @@ def test_an_ingest_a_status_and_an_export_of_results_need_no_numpy(
     store_path: str, tmp_path: Path
 ) -> None:
     command = [sys.executable, "-c", WITHOUT_NUMPY, store_path, str(tmp_path / "out.csv")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out.csv").read_text().count("\n") == 3
 

@@ -152,7 +152,7 @@ def memory_can_be_limited() -> bool:
         "bytearray(256 << 20)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, check=False, timeout=120
+        [sys.executable, "-c", script], capture_output=True, check=False, timeout=600
     )
     return done.returncode != 0
 
