@@ -12,6 +12,7 @@ Prints `ready` when all are connected, begins when a line comes in, and prints
 one JSON object when every result is confirmed, or a minute later.
 """
 
+import gc
 import heapq
 import json
 import random
@@ -23,6 +24,8 @@ import time
 from collections import Counter, deque
 from itertools import count
 from time import monotonic
+
+from packets import packet, taken, text
 
 from edgeml.errors import ProtocolError
 from edgeml.result import ModelRef, Result
@@ -47,23 +50,6 @@ SLICE_S = 0.01
 def score_of(seq: int) -> float:
     """What a result says, so that whoever finds it in the store can check it."""
     return seq * 7919 % 1000 / 1000
-
-
-def packet(kind: int, *parts: bytes) -> bytes:
-    """An MQTT packet: its first byte, its length, its parts."""
-    length = sum(map(len, parts))
-    head = bytearray((kind,))
-    while True:
-        head.append((length & 127) | (128 if length > 127 else 0))
-        length >>= 7
-        if not length:
-            return b"".join((head, *parts))
-
-
-def text(value: str | bytes) -> bytes:
-    """A string as MQTT writes it."""
-    raw = value.encode() if isinstance(value, str) else value
-    return len(raw).to_bytes(2, "big") + raw
 
 
 class Device:
@@ -150,22 +136,8 @@ class Device:
         if not data:
             raise ConnectionError(f"{self.name}: the broker closed the connection")
         self._in += data
-        while (whole := self._whole()) is not None:
+        while (whole := taken(self._in)) is not None:
             self._on_packet(*whole)
-
-    def _whole(self) -> tuple[int, bytes] | None:
-        length = shift = 0
-        for at in range(1, min(5, len(self._in))):
-            length |= (self._in[at] & 127) << shift
-            shift += 7
-            if not self._in[at] & 128:
-                end = at + 1 + length
-                if len(self._in) < end:
-                    return None
-                kind, body = self._in[0], bytes(self._in[at + 1 : end])
-                del self._in[:end]
-                return kind, body
-        return None
 
     def _on_packet(self, kind: int, body: bytes) -> None:
         if kind >> 4 == 2:  # CONNACK
@@ -379,6 +351,7 @@ def main() -> None:
         plant.serve(monotonic() + 0.2)
         for device in plant.devices:
             device.tick(monotonic())
+    gc.freeze()  # the devices stay, so nobody need look through them for rubbish
     print("ready", flush=True)
     while not select.select([sys.stdin], [], [], 0.0)[0]:
         plant.serve(monotonic() + 0.05)

@@ -128,7 +128,12 @@ class Lanes:
         lanes: tuple[Lane, ...] = () if self._hold_events else _EVENTS
         if not self._hold_results:
             lanes += (_NEW_FIRST if self._new_turn else _OLD_FIRST) + _SAMPLES
+        again, cursors = self._again, self._cursors
         for lane in lanes:
+            # Most lanes are empty, every time, and a device asks after every event.
+            cursor = cursors.get(lane)
+            if lane not in again and (cursor is None or cursor.first > min(cursor.last, last)):
+                continue
             read = self._read_of(lane, skip, last)
             if read is None:
                 continue
