@@ -32,6 +32,7 @@ from edgeml.runtime.source import Source, manifest_for, read_source
 if TYPE_CHECKING:
     from edgeml.runtime.batch import Batcher
     from edgeml.runtime.postbatch import Many
+    from edgeml.runtime.results import Results
 
 _US: Final = 1e6
 _new: Final = tuple.__new__
@@ -167,7 +168,7 @@ class Model:
             (t1 - t0) * _US, (t2 - t1) * _US, (t3 - t2) * _US,
         ))  # fmt: skip
 
-    def predict_batch(self, windows: ArrayLike) -> list[Result]:
+    def predict_batch(self, windows: ArrayLike) -> "Results":
         """What the model says about each of several windows, in batches where that is faster.
 
         Args:
@@ -175,13 +176,14 @@ class Model:
                 is a window by itself.
 
         Returns:
-            A result for each, whose times are the mean over the batch.
+            A sequence of a result for each, whose times are the mean over the batch; its
+            `labels` and `scores` are there without making the results.
 
         Raises:
             InputError: another shape, no numbers, NaN or infinity.
             BackendError: the interpreter failed, or the model is closed.
         """
-        from edgeml.runtime.postbatch import Columns, results  # a device that streams needs none
+        from edgeml.runtime.results import Results, Rows, Timing  # no device that streams needs it
 
         with self._lock:
             t0 = perf_counter()
@@ -191,13 +193,13 @@ class Model:
             t2 = perf_counter()
             if self._answer_many is not None and any(count > 1 for count, _ in ran):
                 each_tensor = zip(*(raw for _, raw in ran), strict=True)
-                columns = self._answer_many(list(map(np.concatenate, each_tensor)), x)
+                answers = self._answer_many(list(map(np.concatenate, each_tensor)), x)
             else:
-                columns = Columns.of(list(map(self._answer, (raw for _, raw in ran), x)))
+                answers = Rows(map(self._answer, (raw for _, raw in ran), x))
             t3 = perf_counter()
         each = _US / max(1, len(x))
-        times = (t1 - t0) * each, (t2 - t1) * each, (t3 - t2) * each
-        return list(results(self.ref, columns, times))
+        timing = Timing((t1 - t0) * each, (t2 - t1) * each, (t3 - t2) * each)
+        return Results(self.ref, answers, timing)
 
     @property
     def batch_rows(self) -> int:

@@ -1,13 +1,10 @@
 """Answers for a whole batch: what can be done once for all rows is not done row by row.
 
 Integer outputs become real numbers in one operation, and so do a classifier's
-scores and labels; results are then put together from columns without a line of
-Python for each. Each answer is the one that the row by itself would get.
+scores and labels. Each answer is the one that the row by itself would get.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import repeat
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -15,36 +12,21 @@ from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
-from edgeml.result import ModelRef, Result
-from edgeml.runtime.outputs import Answer, Outputs
-from edgeml.runtime.postprocess import activation_of, build, chooser, least_score
+from edgeml.runtime.outputs import Outputs
+from edgeml.runtime.postprocess import (
+    activation_of,
+    build,
+    chooser,
+    least_score,
+    linear_of,
+    normalises,
+)
+from edgeml.runtime.results import Answers, Choices, Rows, Values
 from edgeml.runtime.tensors import TensorSpec, decoder
 
-_new: Final = tuple.__new__
-
-
-class Columns(NamedTuple):
-    """The answers for some windows: all labels, all scores, all outputs."""
-
-    labels: Iterable[str | None]
-    scores: Iterable[float]
-    outputs: Iterable[tuple[float, ...]]
-
-    @classmethod
-    def of(cls, answers: Sequence[Answer]) -> "Columns":
-        """From answers row by row."""
-        return cls(*zip(*answers, strict=True)) if answers else cls((), (), ())
-
-
-Many = Callable[[Sequence[Array], Floats], Columns]
+Decode = Callable[[Array], Floats]
+Many = Callable[[Sequence[Array], Floats], Answers]
 """From the raw outputs and the preprocessed windows of a batch to its answers."""
-
-
-def results(ref: ModelRef, columns: Columns, times: tuple[float, float, float]) -> Iterator[Result]:
-    """A result for each row; all have the same times."""
-    heads = repeat(ref), repeat(0.0), repeat(0.0)
-    rows = zip(*heads, *columns, *map(repeat, times), strict=False)  # the columns are the end
-    return map(_new, repeat(Result), rows)
 
 
 def build_many(spec: OutputSpec, outputs: Outputs) -> Many:
@@ -60,36 +42,67 @@ def build_many(spec: OutputSpec, outputs: Outputs) -> Many:
         and len(spec.labels) == outputs.tensors[0].size
     ):
         return _scored(spec, outputs, decoders[0])
+    if spec.task == "regression":
+        return _regressed(spec, decoders)
+    if spec.task == "embedding":
+        return _embedded(spec, decoders)
     one = build(spec, outputs._replace(tensors=tuple(map(_real, outputs.tensors))))
 
-    def many(raw: Sequence[Array], x: Floats) -> Columns:
+    def many(raw: Sequence[Array], x: Floats) -> Answers:
         real = [decode(array) for decode, array in zip(decoders, raw, strict=True)]
-        return Columns.of(
-            [one([array[i : i + 1] for array in real], row) for i, row in enumerate(x)]
-        )
+        return Rows(one([array[i : i + 1] for array in real], row) for i, row in enumerate(x))
 
     return many
 
 
-def _scored(spec: OutputSpec, outputs: Outputs, decode: Callable[[Array], Floats]) -> Many:
+def _scored(spec: OutputSpec, outputs: Outputs, decode: Decode) -> Many:
     default = "softmax" if spec.task == "classification" else "sigmoid"
-    options = Fields(spec.postprocess or {}, "manifest.outputs.postprocess", ManifestError)
-    activate = activation_of(options, outputs, default)
+    activate = activation_of(_options(spec), outputs, default)
     choose, labels, threshold = chooser(spec), spec.labels, least_score(spec)
 
-    def many(raw: Sequence[Array], x: Floats) -> Columns:
+    def many(raw: Sequence[Array], x: Floats) -> Answers:
         scores = activate(decode(raw[0]).reshape(len(x), -1))
-        rows = map(tuple, scores.tolist())
         if not np.isfinite(scores).all():
-            return Columns.of(list(map(choose, rows)))
-        best = scores.max(axis=1).tolist()
-        names: Iterable[str | None] = map(labels.__getitem__, scores.argmax(axis=1).tolist())
-        if best and min(best) < threshold:
-            pairs = zip(names, best, strict=True)
-            names = [name if score >= threshold else None for name, score in pairs]
-        return Columns(names, best, rows)
+            return Rows(map(choose, map(tuple, scores.tolist())))
+        return Choices(scores, labels, threshold)
 
     return many
+
+
+def _regressed(spec: OutputSpec, decoders: Sequence[Decode]) -> Many:
+    scale, offset = linear_of(_options(spec))
+
+    def many(raw: Sequence[Array], _: Floats) -> Answers:
+        numbers = _joined(decoders, raw) * scale + offset
+        return Values(numbers, numbers[:, 0])
+
+    return many
+
+
+def _embedded(spec: OutputSpec, decoders: Sequence[Decode]) -> Many:
+    normalise = normalises(_options(spec))
+
+    def many(raw: Sequence[Array], _: Floats) -> Answers:
+        vectors = _joined(decoders, raw)
+        # Row by row, so that the sums have the order that they have for a row by itself.
+        norms = np.sqrt(np.array([vector.dot(vector) for vector in vectors], np.float64))
+        if normalise:
+            divisors = np.where(norms > 0, norms, 1).astype(np.float32)
+            vectors = vectors / divisors[:, np.newaxis]
+        return Values(vectors, norms)
+
+    return many
+
+
+def _joined(decoders: Sequence[Decode], raw: Sequence[Array]) -> Floats:
+    """All outputs as real numbers, (n, values): one output after the other."""
+    pairs = zip(decoders, raw, strict=True)
+    parts = [decode(array).reshape(len(array), -1) for decode, array in pairs]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _options(spec: OutputSpec) -> Fields:
+    return Fields(spec.postprocess or {}, "manifest.outputs.postprocess", ManifestError)
 
 
 def _real(tensor: TensorSpec) -> TensorSpec:

@@ -131,8 +131,7 @@ def active_labels(
 
 def _regression(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     values = joined_decoder(outputs.tensors)
-    scale = np.float32(options.number("scale", default=1.0))
-    offset = np.float32(options.number("offset", default=0.0))
+    scale, offset = linear_of(options)
     if spec.labels:
         _check_labels(spec.labels, sum(tensor.size for tensor in outputs.tensors))
 
@@ -143,9 +142,15 @@ def _regression(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproc
     return regress
 
 
+def linear_of(options: Fields) -> tuple[np.float32, np.float32]:
+    """A regression's scale and offset, from the model's numbers to the unit."""
+    scale = np.float32(options.number("scale", default=1.0))
+    return scale, np.float32(options.number("offset", default=0.0))
+
+
 def _embedding(_: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     values = joined_decoder(outputs.tensors)
-    normalise = options.boolean("normalise", default=False)
+    normalise = normalises(options)
 
     def embed(raw: Sequence[Array], _: Floats) -> Answer:
         vector = values(raw)
@@ -155,6 +160,11 @@ def _embedding(_: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
         return None, norm, tuple(vector.tolist())
 
     return embed
+
+
+def normalises(options: Fields) -> bool:
+    """Whether an embedding is scaled to length 1."""
+    return options.boolean("normalise", default=False)
 
 
 def _anomaly(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
@@ -198,4 +208,13 @@ TASKS: Final[Mapping[str, Callable[[OutputSpec, Outputs, Fields], Postprocess]]]
     "embedding": _embedding,
 }
 
-__all__ = ["TASKS", "activation_of", "active_labels", "build", "chooser", "least_score"]
+__all__ = [
+    "TASKS",
+    "activation_of",
+    "active_labels",
+    "build",
+    "chooser",
+    "least_score",
+    "linear_of",
+    "normalises",
+]

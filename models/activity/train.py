@@ -123,7 +123,7 @@ def measure(bundle: Path) -> dict[str, float]:
     """The figures of the card, from the bundle as a device runs it."""
     windows, labels = load("test")
     with Model.load(bundle) as model:
-        said = [result.label for result in model.predict_batch(windows)]
+        said = model.predict_batch(windows).labels
     hits = sum(LABELS[label] == name for label, name in zip(labels, said, strict=True))
     return {"accuracy_int8": hits / len(labels), "test_windows": float(len(labels))}
 

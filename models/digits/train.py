@@ -90,7 +90,7 @@ def measure(bundle: Path) -> dict[str, float]:
     """The figures of the card, from the bundle as a device runs it."""
     _, _, images, classes = load()
     with Model.load(bundle) as model:
-        said = [result.label for result in model.predict_batch(images)]
+        said = model.predict_batch(images).labels
     hits = sum(LABELS[label] == name for label, name in zip(classes, said, strict=True))
     return {"accuracy_int8": hits / len(classes), "test_windows": float(len(classes))}
 

@@ -94,6 +94,23 @@ def test_every_task_answers_a_batch_as_it_answers_its_windows(
         assert batched.outputs == pytest.approx(single.outputs, abs=1e-5)
 
 
+def test_results_are_a_sequence_that_makes_a_result_when_it_is_asked_for(backend: str) -> None:
+    outputs = OutputSpec("classification", LABELS, threshold=0.97)
+    with Model.load(bundle("classifier_int8", outputs), backend=backend) as model:
+        results = model.predict_batch(windows(40))
+    every = list(results)
+    assert {r.label for r in every} > {None}, "the threshold divides nothing"
+    assert results.labels == [r.label for r in every]
+    assert results.scores.tolist() == [r.score for r in every]
+    assert (results[0], results[-1], results[3:5]) == (every[0], every[39], every[3:5])
+    assert results == every
+    assert results != every[:-1]
+    assert every[7] in results
+    assert [results[i] for i in range(len(results))] == every
+    with pytest.raises(IndexError):
+        results[40]
+
+
 def test_a_batch_of_another_shape_is_refused() -> None:
     with Model.load(bundle("classifier_int8", OutputSpec("classification", LABELS))) as model:
         with pytest.raises(InputError, match=r"gait takes \[n, 20, 3\]"):
