@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import Final
 
+from edgeml.errors import ConfigError
 from edgeml.sync.connection import Connection
+
+_FILES: Final = ("password_file", "ca_file", "cert_file", "key_file")
 
 
 def add_broker_options(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -35,8 +39,13 @@ def broker_connection(args: argparse.Namespace) -> Connection:
     """The connection that the options describe.
 
     Raises:
-        ConfigError: they cannot work.
+        ConfigError: they cannot work, or a file that they name cannot be read. A link reads
+            these files with each attempt, and would wait for a misspelt one for ever.
     """
+    for option in _FILES:
+        path: Path | None = getattr(args, option)
+        if path is not None:
+            _check_readable(f"--{option.replace('_', '-')}", path)
     return Connection(
         url=args.broker,
         username=args.username,
@@ -49,3 +58,11 @@ def broker_connection(args: argparse.Namespace) -> Connection:
         reconnect_min_s=min(0.5, args.reconnect_max_s),
         reconnect_max_s=args.reconnect_max_s,
     )
+
+
+def _check_readable(option: str, path: Path) -> None:
+    try:
+        with path.open("rb"):
+            return
+    except OSError as exc:
+        raise ConfigError(f"{option} {path}: cannot be read ({exc.strerror or exc})") from exc

@@ -156,6 +156,15 @@ def test_a_broker_url_with_a_typo_is_an_error(tmp_path: Path) -> None:
     assert main(arguments) == ConfigError.exit_code
 
 
+@pytest.mark.parametrize("option", ["--password-file", "--ca-file", "--cert-file", "--key-file"])
+def test_a_secret_that_is_not_there_is_an_error_at_once(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fleet", "ingest", "--broker", "mqtts://nowhere", "--store", str(tmp_path / "s.db")]
+    assert main([*command, option, str(tmp_path / "none")]) == ConfigError.exit_code
+    assert f"{option} {tmp_path / 'none'}: cannot be read" in capsys.readouterr().err
+
+
 def test_an_ingest_that_is_told_to_end_says_what_it_did(tmp_path: Path) -> None:
     arguments = ["--broker", "mqtt://127.0.0.1:1", "--store", str(tmp_path / "s.db"), "--json"]
     with subprocess.Popen(
