@@ -340,6 +340,7 @@ class Courier:
         except (ValueError, LookupError, TypeError):
             return  # damaged on disk; the ingest will say so
         self._publish(Message(self._topic(topics.LATEST), flat, qos=0, retain=True))
+        self._budget.spend(len(flat))
 
     def _publish(self, message: Message) -> int | None:
         try:

@@ -46,7 +46,8 @@ class Mqtt(Connection):
         health_interval_s: how often the device says how it is.
         latest: also publish each message's newest result, flat and retained, for Home Assistant
             and the like.
-        max_bytes_per_s: for a metered link: so many bytes of messages a second, on average.
+        max_bytes_per_s: for a metered link: so many bytes of messages a second, on average; state
+            and health, about 1 kB a minute, are not counted, so that they cannot starve results.
         max_bytes_per_day: so many in each day since the start of the process.
         quiet_hours: `"22:00-06:00"`, in UTC by the device's clock: results wait, events go.
 
