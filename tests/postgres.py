@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-START_S = 60.0
+START_S = 300.0
 _MORE_PATH = "/usr/lib/postgresql/*/bin"
 # Nothing that the tests store must outlive the power; everything else is as a server has it.
 _SETTINGS = (

@@ -54,6 +54,7 @@ GAP_PAUSE_S: Final = 5.0
 LATE_BEFORE_ALONE: Final = 3
 _INGESTS_REMEMBERED: Final = 8
 _FOREVER: Final = (1 << 63) - 1
+_Step = Callable[[Any, Any, float], list[Effect] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Session:
         if step is None:
             return []
         effects = step(self, event, now_s)
-        return [*effects, *self._next_read(now_s)]
+        return [] if effects is None else [*effects, *self._next_read(now_s)]
 
     def next_deadline_s(self) -> float | None:
         """When the next `Tick` is due; None while nothing is timed."""
@@ -207,17 +208,16 @@ class Session:
         self._lanes.allow()
         return []
 
-    def _answered(self, event: Answered, now_s: float) -> list[Effect]:
+    def _answered(self, event: Answered, now_s: float) -> list[Effect] | None:
         flight = next((f for f in self._flights if f.token == event.token), None)
-        if flight is None:
-            return []
+        if flight is None or (self.policy.by_fleet and event.reached):
+            return None  # the broker's word alone changes nothing
         if not self.policy.by_fleet:
             self._flights.remove(flight)
             self._go_on(flight.spans, [flight], now_s)
             return [LetGo(flight.spans, None)]
-        if not event.reached:
-            # Nobody is there to hear it. Probe; an ingest that arrives says so itself.
-            self._start_probing(now_s)
+        # Nobody is there to hear it. Probe; an ingest that arrives says so itself.
+        self._start_probing(now_s)
         return []
 
     def _acked(self, event: Acked, now_s: float) -> list[Effect]:
@@ -378,7 +378,7 @@ class Session:
             self._company_s = due_s
         return []
 
-    _TABLE: ClassVar[Mapping[tuple[Phase, type], Callable[[Any, Any, float], list[Effect]]]] = {
+    _TABLE: ClassVar[Mapping[tuple[Phase, type], _Step]] = {
         (Phase.OFFLINE, Up): _up,
         (Phase.OFFLINE, Committed): _note_commit,
         (Phase.ONLINE, Up): _up,

@@ -324,7 +324,7 @@ def test_ingests_at_the_same_time_neither_lose_nor_double_nor_lock_each_other_ou
 
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(ingest, store, n) for n, store in enumerate(stores)]:
-            done.result(120.0)
+            done.result(300.0)
     assert seqs(stores[0]) == list(range(1, 41)) * 6
     assert [d.results for d in stores[1].status()] == [80, 80, 80]
 
