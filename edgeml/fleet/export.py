@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
@@ -17,7 +18,7 @@ _ROWS_AT_ONCE: Final = 10_000
 
 
 def export(rows: Iterator[Mapping[str, Any]], output: Path) -> int:
-    """Write rows to a file; what its name ends in says how.
+    """Write rows to a file; what its name ends in says how. There is all of it, or what was before.
 
     Returns:
         How many rows were written.
@@ -31,10 +32,16 @@ def export(rows: Iterator[Mapping[str, Any]], output: Path) -> int:
     writer = writers.get(output.suffix.lower())
     if writer is None:
         raise ConfigError(f"{output}: the name should end in .csv or .parquet")
+    part = output.with_name(f"{output.name}.part")
     try:
-        return writer(rows, output)
+        count = writer(rows, part)
+        part.replace(output)
     except OSError as exc:
         raise StoreError(f"{output}: cannot be written: {exc}") from exc
+    finally:
+        with suppress(OSError):
+            part.unlink()
+    return count
 
 
 def _write_csv(rows: Iterator[Mapping[str, Any]], output: Path) -> int:

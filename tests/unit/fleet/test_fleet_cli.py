@@ -5,13 +5,16 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, MissingDependencyError, StoreError
+from edgeml.fleet.export import COLUMNS, export
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, available, free_port
 from edgeml.fleet.mosquitto import BrokerPlan, access_list, configuration
 from edgeml.fleet.report import (
@@ -119,6 +122,22 @@ def test_an_export_is_a_file_that_others_read(
     ]
     assert main([*arguments, "--device", "other"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 0
+
+
+def test_an_export_that_breaks_off_leaves_the_file_of_the_last_one(tmp_path: Path) -> None:
+    def broken() -> Iterator[Mapping[str, Any]]:
+        yield dict.fromkeys(COLUMNS, 1)
+        raise StoreError("the server went away")
+
+    out = tmp_path / "out.csv"
+    out.write_text("yesterday's")
+    with pytest.raises(StoreError, match="went away"):
+        export(broken(), out)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [
+        ("out.csv", "yesterday's"),
+    ]  # fmt: skip
+    with pytest.raises(StoreError, match="cannot be written"):
+        export(iter([]), tmp_path / "nowhere" / "out.csv")
 
 
 @pytest.mark.workstation
