@@ -59,8 +59,13 @@ class InterpreterBackend:
         self.run = _runner(interpreter, self._index, [spec.number for spec in self.outputs])
 
     def _look_up(self) -> tuple[TensorSpec, tuple[TensorSpec, ...]]:
-        inputs = tuple(map(spec_from_details, self._interpreter.get_input_details()))
-        outputs = tuple(map(spec_from_details, self._interpreter.get_output_details()))
+        try:
+            given = self._interpreter.get_input_details()
+            made = self._interpreter.get_output_details()
+        except (ValueError, RuntimeError) as exc:  # a name that is no UTF-8 is a ValueError
+            raise backend_error("the interpreter cannot name the model's tensors", exc) from exc
+        inputs = tuple(map(spec_from_details, given))
+        outputs = tuple(map(spec_from_details, made))
         if len(inputs) != 1:
             names = ", ".join(spec.name for spec in inputs)
             raise BackendError(

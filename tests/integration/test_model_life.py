@@ -26,6 +26,16 @@ def test_a_missing_file_is_a_bundle_error() -> None:
         Model.load("no-such.tflite")
 
 
+@pytest.mark.parametrize("name", [b"serving_default_x", b"PartitionedCall"])
+def test_a_damaged_name_is_refused_in_one_line(backend: str, name: bytes) -> None:
+    whole = fixture("classifier_int8")
+    assert name in whole
+    damaged = whole.replace(name, b"\xff" * len(name))
+    with pytest.raises((BackendError, BundleError), match="can't decode") as caught:
+        Model.load(damaged, backend=backend)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_closed_model_says_so_and_may_be_closed_again() -> None:
     model = Model.load(fixture("classifier_int8"))
     model.close()
