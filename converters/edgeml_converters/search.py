@@ -19,6 +19,7 @@ from edgeml_converters.measure import run_tflite
 from edgeml_converters.mixed import mixtures
 from edgeml_converters.outcome import Candidate, NoneFitsError
 from edgeml_converters.schemes import Scheme, check_applied
+from edgeml_converters.sources.float_model import without_answer
 from edgeml_converters.workshop import Workshop
 
 Floats = npt.NDArray[np.float32]
@@ -167,7 +168,7 @@ def _judged(
 ) -> Attempt:
     check_applied(tflite, scheme, io)
     outputs = run_tflite(tflite, inputs).outputs
-    lost = int(np.sum(~np.isfinite(outputs.reshape(len(outputs), -1)).all(axis=1)))
+    lost = without_answer(outputs)
     if lost:
         raise ConversionError(
             f"{scheme.name}: the file answers NaN or infinity to {lost} of {len(outputs)} windows; "

@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConversionError
-from edgeml_converters.int4 import convert_int4
 from edgeml_converters.int8 import Int8, convert_int8
 from edgeml_converters.lite import calibrate, convert_saved_model, quantise_int16
-from edgeml_converters.modern import convert_weights, modernised
+from edgeml_converters.modern import modernised
 from edgeml_converters.schemes import SCHEMES, Scheme
 from edgeml_converters.slim import slim
 from edgeml_converters.sources import LiteFile
+from edgeml_converters.weights import convert_weights
 
 Floats = npt.NDArray[np.float32]
 
@@ -121,8 +121,6 @@ class Workshop:
             return slim(self.float_file())
         if scheme.name == "int16x8":
             return slim(quantise_int16(self.calibrated(), self.io, self.calibration))
-        if scheme.name == "int4":
-            return slim(convert_int4(self.float_file()))
-        if isinstance(self._start, LiteFile):
+        if scheme.name == "int4" or isinstance(self._start, LiteFile):
             return slim(convert_weights(self.float_file(), scheme.name))
         return slim(convert_saved_model(self._start, scheme, self.io, self.calibration))

@@ -78,13 +78,18 @@ class FloatModel:
     settled: "Callable[[Floats], FloatModel] | None" = None
 
 
+def without_answer(said: Floats) -> int:
+    """To how many windows a model answers NaN or infinity."""
+    return int(np.sum(~np.isfinite(said.reshape(len(said), -1)).all(axis=1)))
+
+
 def finite(said: Floats, framework: str) -> Floats:
     """What a model answers, if it is a reference: NaN has no error to measure.
 
     Raises:
         ConversionError: to how many windows it answers none.
     """
-    lost = int(np.sum(~np.isfinite(said.reshape(len(said), -1)).all(axis=1)))
+    lost = without_answer(said)
     if lost:
         raise ConversionError(
             f"the model itself ({framework}) answers NaN or infinity to {lost} of {len(said)} "

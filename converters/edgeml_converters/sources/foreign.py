@@ -51,51 +51,55 @@ def open_foreign(path: Path, environment: Environment, framework: str, ways: int
 
     def settled(prepared: Floats) -> FloatModel:
         last = channels_last(prepared.shape[1:], given)
-        windows = prepared[:PROOF_WINDOWS]
-        plain = to_first(windows) if last else windows
-        reference = finite(predict(plain), name)
-        with tempfile.TemporaryDirectory(prefix="edgeml-foreign-") as folder:
-            products = make_products(environment, path, plain, Path(folder), last=last, ways=ways)
-            done = settle(products, windows, reference)
 
-        def answer(batch: Floats) -> Floats:
-            outputs = predict(to_first(batch) if last else batch)
-            return to_last(outputs) if done.output_last else outputs
+        def products(plain: Floats, folder: Path) -> Iterator[bytes]:
+            return make_products(environment, path, plain, folder, last=last, ways=ways)
 
-        shape = to_last(reference).shape if done.output_last else reference.shape
-        return lite_model(name, prepared.shape[1:], shape[1:], answer, done.tflite, last=last)
+        return proven(name, prepared, predict, products, last=last)
 
     return FloatModel(name, given, made, predict, _no_saved_model, settled=settled)
 
 
-def lite_model(
+def proven(
     framework: str,
-    input_shape: tuple[int, ...],
-    output_shape: tuple[int, ...],
+    prepared: Floats,
     predict: Callable[[Floats], Floats],
-    tflite: bytes,
+    products: Callable[[Floats, Path], Iterator[bytes]],
     *,
     last: bool,
 ) -> FloatModel:
-    """A model whose float file is made and proven.
+    """A model whose float file is made, and held to the framework on real windows.
 
     Args:
         framework: for the report.
-        input_shape: of a window.
-        output_shape: of the file's answer to one.
-        predict: the framework, on windows as they are.
-        tflite: the float file.
+        prepared: the windows.
+        predict: the framework, on windows in its own layout.
+        products: candidates for the file, from windows in that layout and a folder for the job.
         last: whether windows have their channels last where the framework has them first.
+
+    Raises:
+        ConversionError: the framework answers NaN, or no candidate answers as it does.
     """
+    windows = prepared[:PROOF_WINDOWS]
+    plain = to_first(windows) if last else windows
+    reference = finite(predict(plain), framework)
+    with tempfile.TemporaryDirectory(prefix="edgeml-foreign-") as folder:
+        done = settle(products(plain, Path(folder)), windows, reference)
+
+    def answer(batch: Floats) -> Floats:
+        outputs = predict(to_first(batch) if last else batch)
+        return to_last(outputs) if done.output_last else outputs
+
+    made = to_last(reference).shape if done.output_last else reference.shape
     notes = ("windows have their channels last, the model first: the file takes the windows",)
     return FloatModel(
         framework,
-        input_shape,
-        output_shape,
-        predict,
+        prepared.shape[1:],
+        made[1:],
+        answer,
         _no_saved_model,
         notes if last else (),
-        lite=LiteFile(tflite, "float32", "float", made_here=True),
+        lite=LiteFile(done.tflite, "float32", "float", made_here=True),
     )
 
 
@@ -164,4 +168,4 @@ def _no_saved_model(_: Path) -> None:
     raise ConversionError("a model of another framework becomes a .tflite, not a SavedModel")
 
 
-__all__ = ["lite_model", "make_products", "open_foreign"]
+__all__ = ["make_products", "open_foreign", "proven"]

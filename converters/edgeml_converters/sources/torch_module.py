@@ -4,9 +4,10 @@ The caller has PyTorch, or he would have no module: it is exported in his own
 process and held to his own PyTorch. Only the conversion is a worker's.
 """
 
+import contextlib
 import sys
-import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,9 +15,9 @@ import numpy as np
 
 from edgeml.errors import ConversionError, MissingDependencyError
 from edgeml_converters.environments import TORCH, ready
-from edgeml_converters.sources.float_model import FloatModel, Floats, finite, first_line, in_batches
-from edgeml_converters.sources.foreign import PROOF_WINDOWS, lite_model, make_products
-from edgeml_converters.sources.layout import settle, to_first, to_last
+from edgeml_converters.sources.float_model import FloatModel, Floats, first_line, in_batches
+from edgeml_converters.sources.foreign import make_products, proven
+from edgeml_converters.sources.layout import to_first
 
 PICKLES: Final = (".pt", ".pth")
 
@@ -77,30 +78,31 @@ def from_module(module: Any) -> FloatModel:
 
 
 def _settled(torch: Any, module: Any, prepared: Floats) -> FloatModel:
+    with _evaluating(module):
+        last = _takes_channels_first(torch, module, prepared)
+
+    def predict(batch: Floats) -> Floats:
+        with _evaluating(module):
+            return _run(torch, module, batch)
+
+    def products(plain: Floats, folder: Path) -> Iterator[bytes]:
+        program = folder / "module.pt2"
+        with _evaluating(module):
+            _export(torch, module, plain[:1], program)
+        return make_products(ready(TORCH), program, plain, folder, last=last)
+
+    return proven(_framework(torch), prepared, predict, products, last=last)
+
+
+@contextlib.contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    """The caller's module as it answers on a device, and afterwards as it was."""
     was_training = bool(module.training)
     module.eval()
     try:
-        last = _takes_channels_first(torch, module, prepared)
-        windows = prepared[:PROOF_WINDOWS]
-        plain = to_first(windows) if last else windows
-        reference = finite(_run(torch, module, plain), _framework(torch))
-        with tempfile.TemporaryDirectory(prefix="edgeml-torch-") as name:
-            program = Path(name) / "module.pt2"
-            _export(torch, module, plain[:1], program)
-            products = make_products(ready(TORCH), program, plain, Path(name), last=last)
-            done = settle(products, windows, reference)
+        yield
     finally:
         module.train(was_training)
-
-    def answer(batch: Floats) -> Floats:
-        outputs = _run(torch, module.eval(), to_first(batch) if last else batch)
-        module.train(was_training)
-        return to_last(outputs) if done.output_last else outputs
-
-    shape = to_last(reference).shape if done.output_last else reference.shape
-    return lite_model(
-        _framework(torch), prepared.shape[1:], shape[1:], answer, done.tflite, last=last
-    )
 
 
 def _takes_channels_first(torch: Any, module: Any, prepared: Floats) -> bool:
