@@ -8,6 +8,7 @@ and its cryptography take is back with the system when it ends.
 import base64
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import IO, Any, Final
@@ -18,6 +19,8 @@ from edgeml.runtime.limits import limit_process
 CPU_S: Final = 120
 MEMORY_MB: Final = 512
 FILE_BYTES: Final = 64 << 20
+SILENT_S: Final = 300
+"""So long it may be busy with what it has; time that the network takes does not count."""
 
 
 class Asking:
@@ -30,11 +33,15 @@ class Asking:
     def __call__(self, name: str) -> bytes | None:
         """A file by its name; None where it is not published."""
         self.say({"get": name})
-        line = self._answers.readline()
-        if not line:
-            raise UpdateError("the device ended")
-        size = int(line)
-        return None if size < 0 else self._answers.read(size)
+        signal.alarm(0)
+        try:
+            line = self._answers.readline()
+            if not line:
+                raise UpdateError("the device ended")
+            size = int(line)
+            return None if size < 0 else self._answers.read(size)
+        finally:
+            signal.alarm(SILENT_S)
 
     def say(self, document: dict[str, Any]) -> None:
         """One line of JSON."""
@@ -45,6 +52,7 @@ class Asking:
 def main(argv: list[str]) -> int:
     """Carry out one order; the exit status is 0 whenever an answer was written."""
     limit_process(CPU_S, MEMORY_MB, FILE_BYTES)
+    signal.alarm(SILENT_S)  # nobody handles it, so it ends even what stands still in C
     answers = sys.stdin.buffer
     order = json.loads(answers.readline())
     with os.fdopen(int(argv[0]), "wb") as questions:

@@ -1,8 +1,8 @@
 """`Trust` in a process that lasts for one question, so that a device does not hold what it needs.
 
 python-tuf with its cryptography is 13 MiB that a device would keep for a look
-an hour; and bytes that nobody trusts are parsed where limits on memory and CPU
-hold. The child asks for published files line by line, this side fetches them.
+an hour; and bytes that nobody trusts are parsed where limits on memory, CPU and
+the wall clock hold. The child asks for published files line by line, this side fetches them.
 """
 
 import base64

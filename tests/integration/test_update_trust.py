@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,34 @@ def test_a_process_that_dies_is_a_refusal_and_the_next_one_is_asked_again(
         check(trust, publisher)
     (tmp_path / "trust").unlink()
     assert check(trust, publisher).offers["activity"].rule.release == "activity-2"
+
+
+HANGS = """
+import sys, time
+from edgeml.ota import trustchild
+trustchild.SILENT_S = 3
+trustchild._carry_out = lambda order, get: (get("timestamp.json"), time.sleep(600))
+sys.exit(trustchild.main(sys.argv[1:]))
+"""
+
+
+def test_a_process_that_hangs_ends_by_itself_but_not_while_the_network_is_slow(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hanging_child.py").write_text(HANGS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("edgeml.ota.trustprocess.CHILD", "hanging_child")
+    trust = TrustProcess(tmp_path / "trust", publisher.root)
+    answered: list[str] = []
+
+    def slow(name: str) -> bytes | None:
+        time.sleep(4.0)
+        answered.append(name)
+        return b"{}"
+
+    with pytest.raises(UpdateError, match=r"ended without an answer \(status -14"):
+        trust.check(slow, "default", (), publisher.clock.now_s(), 0.0)
+    assert answered == ["timestamp.json"]
 
 
 def test_the_root_of_somebody_else_believes_nothing(tmp_path: Path, publisher: Publisher) -> None:
