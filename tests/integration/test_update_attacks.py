@@ -12,7 +12,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from edgeml.sync.shelf import Shelf
 
 from . import hostile
 from .hostile import Publication, Spoils
+from .hostileweb import Trickle, web_server
 from .publisher import ACTIVITY, DAY_S, Publisher
 
 DEADLINE_S = 300.0
@@ -300,55 +300,12 @@ def test_a_hostile_broker_changes_nothing_and_is_named(
     assert attack.reason in refusals[0]
 
 
-class Trickle:
-    """An answer that never ends: so many bytes at a time, so long apart."""
-
-    def __init__(self, first: bytes, then: bytes, every_s: float) -> None:
-        self.first, self.then, self.every_s = first, then, every_s
-
-
-def _web(files: Mapping[str, bytes], trickle: Mapping[str, Trickle]) -> ThreadingHTTPServer:
-    over = threading.Event()
-
-    class Hostile(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            name = self.path.lstrip("/")
-            for start, endless in trickle.items():
-                if name.startswith(start):
-                    self._trickle(endless)
-                    return
-            data = files.get(name)
-            self.send_response(404 if data is None else 200)
-            self.send_header("Content-Length", str(len(data or b"")))
-            self.end_headers()
-            self.wfile.write(data or b"")
-
-        def _trickle(self, endless: Trickle) -> None:
-            self.close_connection = True
-            with contextlib.suppress(OSError):
-                self.wfile.write(endless.first)
-                while not over.wait(endless.every_s):
-                    self.wfile.write(endless.then)
-
-        def log_message(self, *_: Any, **__: Any) -> None:
-            return None
-
-    class Server(ThreadingHTTPServer):
-        def server_close(self) -> None:
-            over.set()
-            super().server_close()
-
-    return Server(("127.0.0.1", 0), Hostile)
-
-
 @pytest.fixture
 def web() -> Iterator[Callable[..., str]]:
     with contextlib.ExitStack() as stack:
 
         def start(files: Mapping[str, bytes], trickle: Mapping[str, Trickle]) -> str:
-            server = stack.enter_context(_web(files, trickle))
+            server = stack.enter_context(web_server(files, trickle))
             threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
             stack.callback(server.shutdown)
             return f"http://127.0.0.1:{server.server_address[1]}"
