@@ -17,6 +17,8 @@ from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.sqlite_store import SQLiteStore
 from edgeml.sync.connection import Connection
 
+from .publisher import Publisher
+
 ROOT = Path(__file__).resolve().parents[2]
 PROMISES = {
     "classify_a_file.py": r"^walking \d\.\d\d in \d+ µs$",
@@ -62,6 +64,19 @@ def test_the_example_prints_what_it_promises(name: str, fleet: dict[str, str]) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.fullmatch({**PROMISES, **ON_A_WORKSTATION}[name], done.stdout.strip()), done.stdout
+
+
+def test_the_example_of_a_device_takes_what_was_published(tmp_path: Path) -> None:
+    publisher = Publisher(tmp_path)
+    publisher.offer(2)
+    (tmp_path / "root.json").write_bytes(publisher.root)
+    done = subprocess.run(
+        [sys.executable, "examples/take_updates.py",
+         str(tmp_path / "root.json"), str(publisher.out), str(tmp_path / "state")],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=2 * DEADLINE_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "walking by activity-2\n"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
