@@ -7,10 +7,9 @@ the test says so, and what it then still knows is its own affair.
 import itertools
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from edgeml.sync.connection import Connection
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import AckMode, Mqtt
 from tests.brokers.servers import Server
+from tests.ingesting import ingesting
 
 pytestmark = pytest.mark.brokers
 MODEL = ModelRef("activity", 3, "ab" * 32)
@@ -52,22 +52,9 @@ class Plant:
         )
         return Delivery(device, settings)
 
-    @contextmanager
-    def ingest(self) -> Iterator[Ingest]:
-        store = SQLiteStore(self.store)
+    def ingest(self) -> AbstractContextManager[Ingest]:
         connection = Connection(self.server.url, reconnect_min_s=0.1, reconnect_max_s=0.5)
-        ingest = Ingest(connection, self.fleet, store)
-        stop = threading.Event()
-        thread = threading.Thread(target=ingest.run, args=(stop,))
-        thread.start()
-        try:
-            yield ingest
-        finally:
-            stop.set()
-            ingest.wake()
-            thread.join(DEADLINE_S)
-            store.close()
-            assert not thread.is_alive()
+        return ingesting(connection, SQLiteStore(self.store), self.fleet)
 
     def windows(self) -> list[int]:
         """The windows that are stored, in the order of their numbers."""

@@ -4,9 +4,8 @@ import json
 import socket
 import sqlite3
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync.connection import Connection, Protocol
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import AckMode, Mqtt
+from tests.ingesting import ingesting
 from tests.waiting import until
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
@@ -63,24 +63,11 @@ def settings(broker: LocalBroker, tmp_path: Path, ack: AckMode = "fleet") -> Mqt
     )
 
 
-@contextmanager
-def an_ingest(broker: LocalBroker, path: Path) -> Iterator[Ingest]:
-    store = SQLiteStore(path)
+def an_ingest(broker: LocalBroker, path: Path) -> AbstractContextManager[Ingest]:
     # Where the broker knows 5, no slow moment of it may be taken for a sign that it does not.
     protocol: Protocol = "5" if broker.kind.name == "mosquitto" else "auto"
     connection = Connection(broker.url, protocol=protocol, reconnect_min_s=0.1, reconnect_max_s=0.5)
-    ingest = Ingest(connection, "plant", store)
-    stop = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=(stop,))
-    thread.start()
-    try:
-        yield ingest
-    finally:
-        stop.set()
-        ingest.wake()
-        thread.join(DEADLINE_S)
-        store.close()
-        assert not thread.is_alive()
+    return ingesting(connection, SQLiteStore(path))
 
 
 def windows(path: Path) -> list[int]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, find_mosquitto, free_port
 from edgeml.fleet.sqlite_store import SQLiteStore
 from edgeml.result import ModelRef, Result
@@ -22,6 +21,7 @@ from edgeml.sync import connection
 from edgeml.sync.connection import Connection
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import Mqtt
+from tests.ingesting import ingesting
 from tests.pki import make_pki
 from tests.waiting import until
 
@@ -111,26 +111,16 @@ def broker(tmp_path: Path, pki: Path) -> Iterator[Listeners]:
 def deliver(url: str, ca_file: Path | None, home: Path, alpn: str | None = None) -> list[int]:
     """Which windows are in the store after a device delivered over this line, and an ingest too."""
     store = SQLiteStore(home / "store.db")
-    ingest = Ingest(Connection(url, ca_file=ca_file, alpn=alpn), "plant", store)
-    stop = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=(stop,))
-    thread.start()
+    line = Connection(url, ca_file=ca_file, alpn=alpn)
     settings = Mqtt(
         url, "plant", outbox=home / "outbox.db", ca_file=ca_file, alpn=alpn, reconnect_min_s=0.1
     )
-    try:
-        with Delivery("pump-7", settings) as delivery:
-            for n in range(ROWS):
-                row = Result(ModelRef("m", 1, "00"), n, n + 1.0, "x", 0.5, (0.5,), 1.0, 1.0, 1.0)
-                delivery.put(row, window_index=n)
-            assert delivery.wait_delivered(DEADLINE_S), delivery.health()
-    finally:
-        stop.set()
-        ingest.wake()
-        thread.join()
-    windows = [row["window"] for row in store.results("pump-7")]
-    store.close()
-    return windows
+    with ingesting(line, store), Delivery("pump-7", settings) as delivery:
+        for n in range(ROWS):
+            row = Result(ModelRef("m", 1, "00"), n, n + 1.0, "x", 0.5, (0.5,), 1.0, 1.0, 1.0)
+            delivery.put(row, window_index=n)
+        assert delivery.wait_delivered(DEADLINE_S), delivery.health()
+        return [row["window"] for row in store.results("pump-7")]
 
 
 def test_results_arrive_over_a_websocket(broker: Listeners, tmp_path: Path) -> None:

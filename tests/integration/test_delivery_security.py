@@ -16,7 +16,6 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeml.cli.main import main
 from edgeml.fleet.conductor import filters as rollout_filters
-from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, find_mosquitto, free_port
 from edgeml.fleet.repo.publish import Outgoing, Record
 from edgeml.fleet.repo.repository import Repository
@@ -28,6 +27,7 @@ from edgeml.sync.delivery import Delivery
 from edgeml.sync.line import Message, Published, Received
 from edgeml.sync.link import Link
 from edgeml.sync.settings import Mqtt
+from tests.ingesting import ingesting
 from tests.pki import make_pki
 from tests.waiting import until
 
@@ -125,21 +125,14 @@ def test_results_arrive_through_tls_passwords_and_the_access_list(
     broker: Guarded, pki: Path, tmp_path: Path
 ) -> None:
     store = SQLiteStore(tmp_path / "store.db")
-    ingest = Ingest(connection(broker, pki, "ingest"), "plant", store)
-    stop = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=(stop,))
-    thread.start()
-    try:
-        with Delivery("pump-7", mqtt(broker, pki, tmp_path, "pump-7")) as delivery:
-            for n in range(100):
-                delivery.put(a_result(n), window_index=n)
-            assert delivery.wait_delivered(DEADLINE_S)
-    finally:
-        stop.set()
-        ingest.wake()
-        thread.join()
-    assert [row["window"] for row in store.results("pump-7")] == list(range(100))
-    store.close()
+    with (
+        ingesting(connection(broker, pki, "ingest"), store),
+        Delivery("pump-7", mqtt(broker, pki, tmp_path, "pump-7")) as delivery,
+    ):
+        for n in range(100):
+            delivery.put(a_result(n), window_index=n)
+        assert delivery.wait_delivered(DEADLINE_S)
+        assert [row["window"] for row in store.results("pump-7")] == list(range(100))
 
 
 def test_a_device_that_writes_under_another_id_is_refused_and_seen(

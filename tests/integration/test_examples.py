@@ -4,18 +4,16 @@ import os
 import re
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.sqlite_store import SQLiteStore
 from edgeml.sync.connection import Connection
+from tests.ingesting import ingesting
+from tests.waiting import until
 
 from .publisher import Publisher
 
@@ -36,21 +34,11 @@ DEADLINE_S = 120.0
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A broker and an ingest, for the examples that deliver."""
-    with LocalBroker() as broker, closing(SQLiteStore(tmp_path / "store.db")) as store:
-        ingest, stop = Ingest(Connection(broker.url), "plant-a", store), threading.Event()
-        thread = threading.Thread(target=ingest.run, args=(stop,))
-        thread.start()
-        try:
-            # An example waits for its delivery as long as a person would, not for an ingest.
-            give_up_s = time.monotonic() + DEADLINE_S
-            while not ingest.online:
-                assert time.monotonic() < give_up_s
-                time.sleep(0.01)
-            yield {**os.environ, "BROKER": broker.url, "EDGEML_STATE_DIR": str(tmp_path / "state")}
-        finally:
-            stop.set()
-            ingest.wake()
-            thread.join(DEADLINE_S)
+    store = SQLiteStore(tmp_path / "store.db")
+    with LocalBroker() as broker, ingesting(Connection(broker.url), store, "plant-a") as ingest:
+        # An example waits for its delivery as long as a person would, not for an ingest.
+        until(lambda: ingest.online)
+        yield {**os.environ, "BROKER": broker.url, "EDGEML_STATE_DIR": str(tmp_path / "state")}
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ are needed, the clock and the broker are simulated.
 """
 
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from edgeml.sync.session import AUDIT_DELAY_S
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
+from tests.ingesting import ingesting
 
 MODEL = ModelRef("m", 1, "00")
 ACK = topics.device_topic("plant", "pump", topics.ACK)
@@ -206,22 +206,9 @@ def test_a_broker_that_forgot_everything_is_told_every_mark_again(site: Site, pl
     assert site.outbox.waiting.rows == 0
 
 
-@contextmanager
-def an_ingest(broker: LocalBroker, place: str) -> Iterator[Ingest]:
-    store = open_store(place, create=True)
+def an_ingest(broker: LocalBroker, place: str) -> AbstractContextManager[Ingest]:
     connection = Connection(broker.url, reconnect_min_s=0.1, reconnect_max_s=0.5)
-    ingest = Ingest(connection, "plant", store)
-    stop = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=(stop,))
-    thread.start()
-    try:
-        yield ingest
-    finally:
-        stop.set()
-        ingest.wake()
-        thread.join(DEADLINE_S)
-        store.close()
-        assert not thread.is_alive()
+    return ingesting(connection, open_store(place, create=True))
 
 
 def test_two_ingests_share_the_load_of_a_fleet_and_one_may_go(

@@ -1,7 +1,6 @@
 """Windows that a model was unsure of come home, to be labelled: device, broker, ingest, file."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +11,13 @@ import pytest
 from edgeml import Device, Mqtt, Samples
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, StoreError
-from edgeml.fleet.ingest import Ingest
 from edgeml.fleet.localbroker import LocalBroker, embedded
 from edgeml.fleet.samplefile import export_samples
 from edgeml.fleet.sqlite_store import SQLiteStore
 from edgeml.npy import write_npy
 from edgeml.sensors.sample import Window
 from edgeml.sync.connection import Connection
+from tests.ingesting import ingesting
 
 FIXTURE = Path(__file__).parent.parent / "fixtures" / "classifier_int8.tflite"
 DEADLINE_S = 300.0
@@ -35,29 +34,21 @@ def test_doubtful_windows_reach_a_file_that_training_reads(
     broker: LocalBroker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = SQLiteStore(tmp_path / "store.db")
-    ingest = Ingest(Connection(broker.url, reconnect_min_s=0.1), "plant", store)
-    stop = threading.Event()
-    thread = threading.Thread(target=ingest.run, args=(stop,))
-    thread.start()
     sync = Mqtt(
         broker.url, fleet="plant", outbox=tmp_path / "outbox.db", commit_interval_ms=20,
         reconnect_min_s=0.1,
     )  # fmt: skip
     rng = np.random.default_rng(7)
-    try:
-        with Device(
-            "pump-7", model=str(FIXTURE), sync=sync, samples=Samples(one_in=4, per_hour=10**9)
-        ) as device:
-            shape = device.model.input_spec.shape[1:]
-            given = [rng.normal(size=shape).astype(np.float32) for _ in range(12)]
-            windows = [Window(float(n), n + 1.0, data) for n, data in enumerate(given)]
-            results = list(device.run(windows))
-            assert device.wait_delivered(DEADLINE_S)
-    finally:
-        stop.set()
-        ingest.wake()
-        thread.join(DEADLINE_S)
-        store.close()
+    samples = Samples(one_in=4, per_hour=10**9)
+    with (
+        ingesting(Connection(broker.url, reconnect_min_s=0.1), store),
+        Device("pump-7", model=str(FIXTURE), sync=sync, samples=samples) as device,
+    ):
+        shape = device.model.input_spec.shape[1:]
+        given = [rng.normal(size=shape).astype(np.float32) for _ in range(12)]
+        windows = [Window(float(n), n + 1.0, data) for n, data in enumerate(given)]
+        results = list(device.run(windows))
+        assert device.wait_delivered(DEADLINE_S)
     output = tmp_path / "windows.npz"
     command = ["fleet", "export", "--store", str(tmp_path / "store.db"), "--samples"]
     assert main([*command, "-o", str(output), "--json"]) == 0
