@@ -140,6 +140,7 @@ class Device:
             if self._updating is not None:
                 self._updating.observers.append(self._on_change)
                 self._updating.moved = self._tell_updates
+                self._updating.alarmed = self._on_alarm
                 self._updating.start(self._streams.lanes)
         except BaseException:
             self.close()
@@ -344,6 +345,11 @@ class Device:
         if change.event in ("unhealthy", "revoked"):
             self._delivery.event("rollback", {"release": change.release, "reason": change.reason})
         self._tell_updates()
+
+    def _on_alarm(self, kind: str, release: str | None, reason: str) -> None:
+        """A model does worse than it did: what leads its release through the fleet hears of it."""
+        if self._delivery is not None:
+            self._delivery.event(kind, {"release": release, "reason": reason})
 
     def _tell_updates(self) -> None:
         if self._delivery is not None and self._updating is not None:

@@ -18,6 +18,8 @@ SCHEMA_MAJOR: Final = 1
 SCHEMA_MINOR: Final = 0
 SCHEMA: Final = f"{SCHEMA_MAJOR}.{SCHEMA_MINOR}"
 TASKS: Final = ("classification", "multilabel", "regression", "anomaly", "detection", "embedding")
+CONFIDENT: Final = frozenset({"classification", "multilabel", "detection"})
+"""Tasks whose score says how sure a model is; another's is a temperature, or a distance."""
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_ELEMENTS: Final = 1 << 26
 """The most numbers a window may hold (256 MiB of float32): larger is a hostile manifest."""

@@ -14,7 +14,7 @@ from edgeml.bundle import Bundle
 from edgeml.errors import ConfigError, EdgeMLError, InputError, UpdateError
 from edgeml.factory import Factory, probed
 from edgeml.lane import Lane, ModelLike
-from edgeml.manifest import InputSpec
+from edgeml.manifest import CONFIDENT, InputSpec
 from edgeml.ota.host import Change, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent, Lately, Probation
 from edgeml.ota.report import standing_of
@@ -32,6 +32,8 @@ _TELL_FRACTION: Final = 0.01
 """Progress is told when so much more has come."""
 
 Observer = Callable[[Change], object]
+Alarmed = Callable[[str, str | None, str], object]
+"""`alarmed(kind, release, reason)`: "latency" or "confidence", of which release, and why."""
 
 
 class Site:
@@ -51,8 +53,10 @@ class Site:
         self._observers: list[Observer] = []
         self._moved: Callable[[], object] = lambda: None
         self._over: Callable[[], bool] = lambda: False
+        self._alarmed: Alarmed = lambda *_: None
         self.store = Store(folder / self.name, report=lambda said: log.warning("%s", said))
-        self._lately = Lately(self.store.journal.incumbent, updates.probation.least)
+        self._confident = self._factory.manifest.task in CONFIDENT
+        self._lately = self._watching(self.store.journal.incumbent)
         self._shadow: Shadow | None = None
         self._here: tuple[int, int] | None = None
         self._told = 0.0
@@ -74,6 +78,7 @@ class Site:
         observers: list[Observer],
         moved: Callable[[], object],
         over: Callable[[], bool],
+        alarmed: Alarmed,
     ) -> None:
         """Say where it serves, and who hears of changes; of what the start undid, at once.
 
@@ -82,8 +87,10 @@ class Site:
             observers: told of each change.
             moved: called when a download has come on.
             over: whether what is under way should end.
+            alarmed: told of a model that does worse than it did; from the loop.
         """
         self._lane, self._observers, self._moved, self._over = lane, observers, moved, over
+        self._alarmed = alarmed
         lane.rescue = self._rescue
         if self.undone is not None:
             self.report(self.undone)
@@ -92,10 +99,19 @@ class Site:
         """Take a result into account; from the loop, so it must cost next to nothing."""
         probation = self._probation
         if probation is None:
-            self._lately.add(result)
+            reason = self._lately.add(result)
+            if reason is not None:
+                self._alarm(reason)
         elif self.verdict is None and result.model.version == self._version_on_probation():
             self.verdict = probation.push(result)
             self.passed = probation.passed
+
+    def _alarm(self, reason: str) -> None:
+        """A model past its trial does worse than it did: whoever led it in hears of it."""
+        current = self.store.journal.current
+        log.warning("%s: %s", self.name, reason)
+        kind = "latency" if reason.startswith("slow") else "confidence"
+        self._alarmed(kind, None if current is None else current.release, reason)
 
     def standing(self, group: str) -> dict[str, Any]:
         """What the state topic says of this model's updates."""
@@ -179,7 +195,7 @@ class Site:
         try:
             model.warm_up()
             journal = self.store.journal
-            self._lately = Lately(Incumbent(), self._updates.probation.least)
+            self._lately = self._watching(Incumbent())
             self.verdict, self.passed, self._rescued = None, False, False
             on_probation = journal.state is State.PROBATION
             self._probation = self._new_probation(0) if on_probation else None
@@ -204,7 +220,7 @@ class Site:
         state = self.store.journal.state
         if state is not State.PROBATION and self._probation is not None:
             if self.passed:
-                self._lately = Lately(self._probation.seen, self._updates.probation.least)
+                self._lately = self._watching(self._probation.seen)
             self._probation = None
         if state is not State.SHADOWING:
             self._end_shadow()
@@ -256,7 +272,11 @@ class Site:
         return None if current is None else current.version
 
     def _new_probation(self, starts: int) -> Probation:
-        return Probation(self._updates.probation, self.store.journal.incumbent, starts)
+        limits, before = self._updates.probation, self.store.journal.incumbent
+        return Probation(limits, before, starts, confident=self._confident)
+
+    def _watching(self, before: Incumbent) -> Lately:
+        return Lately(before, self._updates.probation, confident=self._confident)
 
     def _broken(self) -> str | None:
         """Why the current bundle cannot even be loaded; None where it can."""

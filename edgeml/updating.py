@@ -27,7 +27,7 @@ from edgeml.ota.updater import Updater
 from edgeml.result import Result
 from edgeml.sync.settings import Mqtt, state_directory
 from edgeml.sync.shelf import Shelf as BrokerShelf
-from edgeml.updatesite import Observer, Site
+from edgeml.updatesite import Alarmed, Observer, Site
 
 log: Final = logging.getLogger("edgeml.updates")
 
@@ -74,6 +74,7 @@ class Updating:
         self._updaters: dict[str, tuple[Site, Updater]] = {}
         self.observers: list[Observer] = []
         self.moved: Callable[[], object] = lambda: None
+        self.alarmed: Alarmed = lambda *_: None
         self._move_due_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgeml-updates", daemon=True)
@@ -111,7 +112,9 @@ class Updating:
             for model in lane.models:
                 site = self._sites.get(model.ref.name)
                 if site is not None:
-                    site.attach(lane, self.observers, self._moved_on, self._over.is_set)
+                    site.attach(
+                        lane, self.observers, self._moved_on, self._over.is_set, self._on_alarm
+                    )
         self.prepare()
         self._thread.start()
 
@@ -204,6 +207,9 @@ class Updating:
             site,
             self._clock,
         )
+
+    def _on_alarm(self, kind: str, release: str | None, reason: str) -> None:
+        self.alarmed(kind, release, reason)
 
     def _moved_on(self) -> None:
         """A download has come on: say so, but not all the time."""

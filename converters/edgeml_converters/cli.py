@@ -86,7 +86,7 @@ def _init(args: argparse.Namespace) -> int:
     if out is not None and out.exists():
         raise ConfigError(f"{out}: is there already; name another file with -o")
     model = open_source(args.source, trust_pickle=args.trust_pickle)
-    text = spec_text(guess_spec(model, Path(args.source).stem), model.framework)
+    text = spec_text(guess_spec(model, Path(args.source).stem), model)
     if out is None and not args.json:
         sys.stdout.write(text)
         return 0

@@ -80,12 +80,12 @@ def _classes(model: FloatModel) -> int:
     return int(rows.shape[1]) if sums_to_one and bool((rows >= -1e-6).all()) else 0
 
 
-def spec_text(spec: Spec, framework: str) -> str:
+def spec_text(spec: Spec, model: FloatModel) -> str:
     """A commented spec.toml that reads as this guess.
 
     Args:
         spec: from `guess_spec`.
-        framework: that the model is of, for the heading.
+        model: that it was guessed from.
     """
     inputs, outputs = spec.inputs, spec.outputs
     series = len(inputs.shape) == 2
@@ -99,7 +99,7 @@ def spec_text(spec: Spec, framework: str) -> str:
         )
     task.append("# threshold = 0.5                 # of an anomaly's score, or of a label's")
     return f"""\
-# What a model ({framework}) does not say of itself. `edgeml convert --spec` reads it;
+# What a model ({model.framework}) does not say of itself. `edgeml convert --spec` reads it;
 # as it stands it works, with channels and labels that only have numbers.
 name = "{spec.name}"                   # becomes part of MQTT topics
 version = {spec.version}                         # a later release has a greater one
@@ -108,7 +108,7 @@ description = ""
 [input]
 shape = {list(inputs.shape)}             # of a raw window: {axes}
 stride = {inputs.stride}                       # samples from one window to the next
-# sample_rate_hz = 50.0             # where time matters
+{_other_layout(model)}# sample_rate_hz = 50.0             # where time matters
 channels = [                        # what each is, and its unit
 {_channel_lines([channel.name for channel in inputs.channels])}
 ]
@@ -126,6 +126,18 @@ channels = [                        # what each is, and its unit
 # p95_ms = 20.0
 # peak_rss_mb = 200.0
 """
+
+
+def _other_layout(model: FloatModel) -> str:
+    """Of a framework that has channels in front: that windows need not have them there."""
+    shape = model.input_shape
+    if model.settled is None or len(shape) < 2:
+        return ""
+    turned = [*shape[1:], shape[0]]
+    return (
+        f"# Windows with channels last are taken as well, and pictures in files are such: write\n"
+        f"# shape = {turned}, and {shape[0]} channels.\n"
+    )
 
 
 def _channel_lines(names: Sequence[str]) -> str:

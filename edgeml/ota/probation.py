@@ -7,6 +7,9 @@ change far less than the incumbent's did, or the model is slower or far less sur
 than it may be. A sensor at rest gives the same answer for hours, so that sameness
 says something only beside what the incumbent said lately; where nothing is known
 of that, a probation goes on until an answer differs.
+
+A model that has passed is watched on: each further thousand results are held against
+what it showed before, and what is worse is an alarm, since an undoing is somebody's decision.
 """
 
 import math
@@ -95,30 +98,73 @@ class Means:
         )
 
 
+def worse(now: Incumbent, before: Incumbent, limits: Limits, *, confident: bool) -> str | None:
+    """How a model is slower or less sure than it may be beside another, or its earlier self.
+
+    Args:
+        now: what is judged.
+        before: what it is held against.
+        limits: how far apart they may be.
+        confident: whether scores say how sure the model is.
+
+    Returns:
+        A reason that begins with `slow: ` or `unsure: `; None where it is neither.
+    """
+    if now.mean_us is not None and before.mean_us is not None:
+        most_us = before.mean_us * limits.slower
+        if now.mean_us > most_us:
+            return f"slow: {now.mean_us:.0f} us a window, more than {most_us:.0f}"
+    if confident and now.mean_score is not None and before.mean_score is not None:
+        least = before.mean_score - limits.less_sure
+        if now.mean_score < least:
+            return f"unsure: a mean score of {now.mean_score:.2f}, less than {least:.2f}"
+    return None
+
+
 class Lately:
     """How the model that serves does: of this process as soon as it says enough, else from before.
 
     Args:
         before: what the journal remembers of it.
-        least: results that say enough.
+        limits: what results say enough, and how far they may fall behind the first.
+        confident: whether scores say how sure the model is.
     """
 
-    def __init__(self, before: Incumbent, least: int) -> None:
+    def __init__(self, before: Incumbent, limits: Limits, *, confident: bool = True) -> None:
         self._before = before
-        self._least = least
+        self._limits = limits
+        self._confident = confident
+        self._first = before if before.count >= limits.least else None
+        self._alarmed = False
         self._means = Means()
 
-    def add(self, result: Result) -> None:
-        """Take a result into account."""
+    def add(self, result: Result) -> str | None:
+        """Take a result into account.
+
+        Returns:
+            How the last thousand were worse than the first, as `worse` says it, where those
+            before them were not; None otherwise, and most of the time.
+        """
+        alarm = None
         if self._means.count >= RECENT:
             self._before, self._means = self._means.incumbent, Means()
+            alarm = self._compare(self._before)
         self._means.add(result)
+        return alarm
+
+    def _compare(self, now: Incumbent) -> str | None:
+        if self._first is None:
+            self._first = now
+            return None
+        reason = worse(now, self._first, self._limits, confident=self._confident)
+        known, self._alarmed = self._alarmed, reason is not None
+        return None if known else reason
 
     @property
     def incumbent(self) -> Incumbent:
         """What a successor is held against."""
         now = self._means.incumbent
-        if now.count < min(self._least, self._before.count):
+        if now.count < min(self._limits.least, self._before.count):
             return self._before
         return replace(now, longest=max(now.longest, self._before.longest))
 
@@ -130,12 +176,16 @@ class Probation:
         limits: what it must keep.
         incumbent: what it is held against.
         starts: how often the process has started with it.
+        confident: whether scores say how sure the model is.
     """
 
-    def __init__(self, limits: Limits, incumbent: Incumbent, starts: int = 0) -> None:
+    def __init__(
+        self, limits: Limits, incumbent: Incumbent, starts: int = 0, *, confident: bool = True
+    ) -> None:
         self._limits = limits
         self._incumbent = incumbent
         self._starts = starts
+        self._confident = confident
         self._means = Means()
         known = incumbent.count >= limits.least
         self._may_repeat = (
@@ -180,16 +230,5 @@ class Probation:
             )
         if self._means.count < self._limits.least:
             return None
-        return self._compare()
-
-    def _compare(self) -> str | None:
-        now, before = self._means.incumbent, self._incumbent
-        if now.mean_us is not None and before.mean_us is not None:
-            most_us = before.mean_us * self._limits.slower
-            if now.mean_us > most_us:
-                return f"slow: {now.mean_us:.0f} us a window, more than {most_us:.0f}"
-        if now.mean_score is not None and before.mean_score is not None:
-            least = before.mean_score - self._limits.less_sure
-            if now.mean_score < least:
-                return f"unsure: a mean score of {now.mean_score:.2f}, less than {least:.2f}"
-        return None
+        now = self._means.incumbent
+        return worse(now, self._incumbent, self._limits, confident=self._confident)

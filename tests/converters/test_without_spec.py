@@ -42,7 +42,7 @@ def test_the_spec_that_init_writes_reads_as_the_guess(
     layers = [keras.layers.Flatten(), keras.layers.Dense(4, activation="softmax")]
     opened = open_source(keras.Sequential([keras.Input(shape), *layers]))
     guessed = guess_spec(opened, "thing")
-    (tmp_path / "spec.toml").write_text(spec_text(guessed, opened.framework))
+    (tmp_path / "spec.toml").write_text(spec_text(guessed, opened))
     assert read_spec(tmp_path / "spec.toml") == guessed
 
 
@@ -119,7 +119,8 @@ def test_a_folder_of_sounds_calibrates_and_judges(keras: Any, tmp_path: Path) ->
     dense = layers.Dense(2, activation="softmax")
     network = keras.Model(given, dense(power))
     dense.set_weights([np.array([[100.0, -100.0]], np.float32), np.array([-2.0, 2.0], np.float32)])
-    text = spec_text(guess_spec(open_source(network), "sound"), "keras")
+    opened = open_source(network)
+    text = spec_text(guess_spec(opened, "sound"), opened)
     text = text.replace('["class0", "class1"]', '["loud", "soft"]')
     (tmp_path / "spec.toml").write_text(text)
     conversion = convert(network, tmp_path, spec=read_spec(tmp_path / "spec.toml"), scheme="int8")

@@ -13,6 +13,7 @@ import torch
 from numpy.lib.stride_tricks import sliding_window_view
 
 from edgeml import Model
+from edgeml.cli.main import main
 from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import InputSpec, OutputSpec, channels
 from edgeml_converters import Spec, convert
@@ -171,6 +172,18 @@ def test_the_command_line_converts_an_onnx_file_and_prints_one_json_object(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["chosen"] == "int8"
     assert (tmp_path / "out.tflite").is_file()
+
+
+def test_init_says_that_channels_may_be_last(files: Path, pictures: Any, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.toml"
+    model, windows = files / "cnn.onnx", tmp_path / "windows.npz"
+    assert main(["convert", "--init", str(model), "-o", str(spec)]) == 0
+    text = spec.read_text()
+    assert "shape = [3, 24, 32] " in text
+    assert "# shape = [24, 32, 3], and 3 channels." in text
+    np.savez(windows, x=np.moveaxis(pictures[:100], -1, 1))
+    command = ["convert", str(model), "--calibration", str(windows), "--scheme", "float32"]
+    assert main([*command, "--spec", str(spec), "-o", str(tmp_path / "out.tflite")]) == 0
 
 
 def test_a_model_with_two_outputs_is_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edgeml.ota.probation import Incumbent, Lately, Limits, Means, Probation
+from edgeml.ota.probation import RECENT, Incumbent, Lately, Limits, Means, Probation
 from edgeml.result import ModelRef, Result
 
 MODEL = ModelRef("pump", 2, "ab" * 32)
@@ -79,7 +79,7 @@ def test_with_no_incumbent_a_probation_goes_on_until_an_answer_differs() -> None
 
 
 def test_what_the_incumbent_did_before_a_reboot_counts_until_enough_was_seen_since() -> None:
-    lately = Lately(Incumbent(50.0, 0.8, longest=30, count=1000), least=20)
+    lately = Lately(Incumbent(50.0, 0.8, longest=30, count=1000), LIMITS)
     lately.add(result(0.5))
     assert lately.incumbent.mean_us == 50.0
     for score in varied(0.5, 19):
@@ -102,6 +102,42 @@ def test_confidence_that_collapses_ends_it() -> None:
 
 def test_without_a_predecessor_time_and_confidence_are_not_compared() -> None:
     assert verdict(Probation(LIMITS, Incumbent()), varied(0.1, 60), us=1e6) is None
+
+
+def alarms(lately: Lately, thousands: list[tuple[float, float]]) -> list[str | None]:
+    """What each thousand of results of a mean score and a time is worth, told with the next."""
+    found: list[str | None] = []
+    for score, us in thousands:
+        for one in varied(score, RECENT):
+            reason = lately.add(result(one, us))
+            if reason is not None:
+                found.append(reason)
+    return found
+
+
+USUAL = (0.9, 100.0)
+
+
+def test_a_thousand_results_that_are_worse_are_one_alarm_until_they_are_well_again() -> None:
+    lately = Lately(Incumbent(100.0, 0.9, count=500), LIMITS)
+    assert alarms(lately, [USUAL, (0.9, 190.0), (0.7, 100.0), USUAL]) == []
+    (slow,) = alarms(lately, [(0.9, 250.0), (0.9, 250.0), USUAL])
+    assert str(slow).startswith("slow: 250 us a window, more than 200")
+    (unsure,) = alarms(lately, [(0.5, 100.0), (0.5, 100.0), USUAL])
+    assert str(unsure).startswith("unsure: a mean score of 0.50, less than 0.60")
+
+
+def test_where_nothing_is_known_of_before_the_first_thousand_are_what_is_usual() -> None:
+    lately = Lately(Incumbent(1.0, 1.0, count=3), LIMITS)
+    assert alarms(lately, [USUAL, USUAL, USUAL]) == []
+    assert len(alarms(lately, [(0.9, 250.0), USUAL])) == 1
+
+
+def test_a_score_that_is_no_confidence_may_fall_as_it_likes() -> None:
+    cold = Probation(LIMITS, Incumbent(100.0, 21.5, count=500), confident=False)
+    assert verdict(cold, varied(3.0, 100)) is None
+    lately = Lately(Incumbent(100.0, 21.5, count=500), LIMITS, confident=False)
+    assert alarms(lately, [(3.0, 100.0), (3.0, 100.0)]) == []
 
 
 def test_a_process_that_starts_again_and_again_is_a_crash_loop() -> None:
