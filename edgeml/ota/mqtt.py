@@ -1,19 +1,22 @@
-"""Published files from a broker: exact topics, a few at a time, each let go when it came.
+"""Published files from a broker: exact topics, a few at a time, let go when they came.
 
-A file is a retained message on a topic of its own, so to subscribe is to ask.
+A file is a retained message on a topic of its own, so to subscribe is to ask;
+several are asked for, and let go, in one packet.
 What does not come is wished for once, for a seeder to send again, and then
 given up. Whose connection it is (`Shelf`) the device says; it is never the one
 that results go home over.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, Protocol
 
 from edgeml.clock import Clock
 
 WINDOW: Final = 8
-"""Files asked for at once: what a broker of AWS takes in one subscription."""
+"""Files that are awaited at once: what a broker of AWS takes in one subscription."""
+_AT_LEAST: Final = WINDOW // 2
+"""Files that are asked for together, so that each does not cost packets of its own."""
 
 
 class Shelf(Protocol):
@@ -28,12 +31,12 @@ class Shelf(Protocol):
         """Whether something can be asked for now."""
         ...
 
-    def ask(self, name: str) -> None:
-        """Let a file come, now and after each reconnection."""
+    def ask(self, names: Sequence[str]) -> None:
+        """Let files come, now and after each reconnection."""
         ...
 
-    def leave(self, name: str) -> None:
-        """Let it come no more."""
+    def leave(self, names: Sequence[str]) -> None:
+        """Let them come no more."""
         ...
 
     def wish(self, name: str) -> None:
@@ -87,30 +90,34 @@ class Broker:
         if not names or not self._connected():
             return
         waiting, asked = deque(names), dict[str, float]()
+        came: list[str] = []
         wished: set[str] = set()
         silent, may_ask_s = 0, 0.0
         try:
             # A broker that says nothing to a whole window of wishes has not got the rest either.
             while (waiting or asked) and silent < WINDOW:
                 now_s = self._clock.monotonic_s()
-                while waiting and len(asked) < WINDOW and now_s >= may_ask_s:
-                    name = waiting.popleft()
-                    asked[name] = now_s + self._silence_s
-                    self._shelf.ask(name)
+                number = _next(asked, waiting)
+                if number and now_s >= may_ask_s:
+                    more = [waiting.popleft() for _ in range(number)]
+                    asked.update(dict.fromkeys(more, now_s + self._silence_s))
+                    self._shelf.ask(more)
                 for name, data in self._shelf.step(self._patience_s(asked, waiting, may_ask_s)):
                     if asked.pop(name, None) is None:
                         continue
-                    self._shelf.leave(name)
+                    came.append(name)
                     silent = 0
                     if self._rate is not None:
                         now_s = self._clock.monotonic_s()
                         may_ask_s = max(may_ask_s, now_s) + len(data) / self._rate
                     if data and len(data) <= limit_bytes:
                         yield name, data
+                if len(came) >= WINDOW:
+                    self._shelf.leave(came)
+                    came.clear()
                 silent += self._give_up(asked, wished)
         finally:
-            for name in asked:
-                self._shelf.leave(name)
+            self._shelf.leave([*came, *asked])
 
     def close(self) -> None:
         """Let the connection go until the next fetch."""
@@ -129,7 +136,7 @@ class Broker:
     def _patience_s(self, asked: dict[str, float], waiting: deque[str], may_ask_s: float) -> float:
         """Until something has to be done even if nothing comes."""
         due_s = min(asked.values(), default=may_ask_s)
-        if waiting and len(asked) < WINDOW:
+        if _next(asked, waiting):
             due_s = min(due_s, may_ask_s)
         return max(due_s - self._clock.monotonic_s(), 0.0)
 
@@ -139,10 +146,16 @@ class Broker:
         for name in [name for name, due_s in asked.items() if now_s >= due_s]:
             if name in wished or not name.startswith("c/"):
                 del asked[name]
-                self._shelf.leave(name)
+                self._shelf.leave([name])
                 lost += 1
             else:
                 wished.add(name)
                 asked[name] = now_s + self._silence_s
                 self._shelf.wish(name)
         return lost
+
+
+def _next(asked: Collection[str], waiting: Collection[str]) -> int:
+    """How many files to ask for now, together; 0 where it is better to wait for some to come."""
+    number = min(WINDOW - len(asked), len(waiting))
+    return number if number >= min(_AT_LEAST, len(waiting)) else 0

@@ -1,6 +1,6 @@
 """What a line to a broker can do and what it reports, whoever provides it.
 
-`link.py` provides it over MQTT, `memoryline.py` in memory for simulations.
+`link.py` provides it over MQTT.
 """
 
 from dataclasses import dataclass

@@ -9,7 +9,7 @@ that nothing of a dead session survives inside the library.
 import logging
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -144,15 +144,15 @@ class Link:
             raise LinkError(f"{self._connection.url}: the line is down")
         return int(info.mid)
 
-    def subscribe(self, topic: str) -> None:
-        """Hold one more topic until the line is lost; a broker's refusal shows by its silence."""
-        if self._client is not None and self.online:
-            self._client.subscribe(topic, 1)
+    def subscribe(self, names: Sequence[str]) -> None:
+        """Hold more topics until the line is lost; a broker's refusal shows by its silence."""
+        if self._client is not None and self.online and names:
+            self._client.subscribe(self._asked(names))
 
-    def unsubscribe(self, topic: str) -> None:
-        """Hold a topic no more."""
-        if self._client is not None and self.online:
-            self._client.unsubscribe(topic)
+    def unsubscribe(self, names: Sequence[str]) -> None:
+        """Hold topics no more."""
+        if self._client is not None and self.online and names:
+            self._client.unsubscribe(list(names))
 
     def acknowledge(self, token: int) -> None:
         """Tell the broker that a received message is safe; with `manual_ack`, and only then."""
@@ -271,10 +271,11 @@ class Link:
         if client is None or not self._filters:
             self._signals.append((Signal.SUBSCRIBED, ""))
             return
-        if self._mqtt5:
-            client.subscribe([(name, SubscribeOptions(qos=1)) for name in self._filters])
-        else:
-            client.subscribe([(name, 1) for name in self._filters])
+        client.subscribe(self._asked(self._filters))
+
+    def _asked(self, names: Sequence[str]) -> list[Any]:
+        """Topics at QoS 1, as paho has them for one packet."""
+        return [(name, SubscribeOptions(qos=1) if self._mqtt5 else 1) for name in names]
 
     def _drop(self) -> None:
         client, self._client = self._client, None

@@ -5,7 +5,7 @@ delays a result on its way home, and no filter here has a wildcard, so that a
 broker can neither flood it nor send what was not asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edgeml.clock import Clock
 from edgeml.errors import LinkError
@@ -48,18 +48,19 @@ class Shelf:
             self._link = self._make()
             self._link.open()
 
-    def ask(self, name: str) -> None:
-        """Let a file come, now and after each reconnection."""
-        topic = topics.published(self._fleet, name)
-        self._asked[topic] = name
+    def ask(self, names: Sequence[str]) -> None:
+        """Let files come, now and after each reconnection."""
+        new = {topics.published(self._fleet, name): name for name in names}
+        self._asked.update(new)
         if self._link is not None:
-            self._link.subscribe(topic)
+            self._link.subscribe(tuple(new))
 
-    def leave(self, name: str) -> None:
-        """Let it come no more."""
-        topic = topics.published(self._fleet, name)
-        if self._asked.pop(topic, None) is not None and self._link is not None:
-            self._link.unsubscribe(topic)
+    def leave(self, names: Sequence[str]) -> None:
+        """Let them come no more."""
+        old = [topics.published(self._fleet, name) for name in names]
+        gone = [topic for topic in old if self._asked.pop(topic, None) is not None]
+        if self._link is not None:
+            self._link.unsubscribe(gone)
 
     def wish(self, name: str) -> None:
         """Ask whoever seeds to send a file again."""

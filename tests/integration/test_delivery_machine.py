@@ -28,12 +28,12 @@ from edgeml.sync import messages, topics
 from edgeml.sync.connection import Connection
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps, Kind
-from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingEvent, PendingResult, PendingSample
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
+from tests.memoryline import MemoryBroker, MemoryLine
 
 MODELS = (ModelRef("one", 1, "11"), ModelRef("two", 2, "22"))
 SETTINGS = Mqtt("mqtt://nowhere", fleet="sim", batch_rows=8, inflight_batches=3)

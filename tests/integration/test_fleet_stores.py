@@ -23,7 +23,6 @@ from edgeml.sync.connection import Connection
 from edgeml.sync.courier import Courier
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.entries import Caps
-from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.messages import Ack
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingResult
@@ -32,6 +31,7 @@ from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
 from tests.ingesting import ingesting
+from tests.memoryline import MemoryBroker, MemoryLine
 
 MODEL = ModelRef("m", 1, "00")
 ACK = topics.device_topic("plant", "pump", topics.ACK)

@@ -15,7 +15,7 @@ from edgeml.releases.rollout import BUCKETS, Rule, bucket_of
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Message
-from edgeml.sync.memoryline import MemoryBroker, MemoryLine
+from tests.memoryline import MemoryBroker, MemoryLine
 
 RELEASE = "activity-2"
 POLICY = Policy(soak_s=600.0)

@@ -16,7 +16,6 @@ from edgeml.sync import topics
 from edgeml.sync.batches import encode_batch
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import LinkEvent, Message, Received
-from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.messages import (
     MAX_RANGES,
     Ack,
@@ -29,6 +28,7 @@ from edgeml.sync.messages import (
 )
 from edgeml.sync.rows import gap_row, result_row
 from edgeml.sync.spans import Spans
+from tests.memoryline import MemoryBroker, MemoryLine
 
 MODEL = ModelRef("m", 1, "00")
 RESULT = Result(MODEL, 1.0, 2.0, "x", 0.5, (0.5,), 1.0, 1.0, 1.0)

@@ -14,13 +14,13 @@ from edgeml.sync import topics
 from edgeml.sync.batches import Batch, parse_events, parse_results
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
-from edgeml.sync.memoryline import MemoryBroker, MemoryLine
 from edgeml.sync.messages import Ack, Refusal, State, digest_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
+from tests.memoryline import MemoryBroker, MemoryLine
 
 MODEL = ModelRef("m", 1, "00")
 PACE = Pace(interval_s=0.0, rows=100, row_bytes=20_000, entry_bytes=8_000, memory_rows=10_000)

@@ -88,7 +88,7 @@ class MemoryLine:
         """Begin to connect, now and whenever the line is lost."""
         self._open = True
 
-    def step(self, timeout_s: float) -> list[LinkEvent]:  # noqa: ARG002
+    def step(self, timeout_s: float) -> list[LinkEvent]:
         """What happened since the last step; connects if the line is down and the broker runs."""
         if self._open and not self._up and self._broker.running:
             self._up = True
@@ -121,7 +121,7 @@ class MemoryLine:
     def wake(self) -> None:
         """End a `step` that waits; this one never does."""
 
-    def close(self, farewell: Message | None = None, timeout_s: float = 1.0) -> None:  # noqa: ARG002
+    def close(self, farewell: Message | None = None, timeout_s: float = 1.0) -> None:
         """Say goodbye, and end the line."""
         if farewell is not None and self._up:
             self._broker.take(farewell)
