@@ -78,7 +78,7 @@ class Site:
         observers: list[Observer],
         moved: Callable[[], object],
         over: Callable[[], bool],
-        alarmed: Alarmed,
+        alarmed: Alarmed = lambda *_: None,
     ) -> None:
         """Say where it serves, and who hears of changes; of what the start undid, at once.
 
