@@ -10,8 +10,11 @@ import pytest
 
 from edgeml.errors import ConversionError
 from edgeml_converters import Conversion, convert, write_report
+from edgeml_converters.analysis import Stage, WindowShown
+from edgeml_converters.report.labels import Box, Disc, places
 from edgeml_converters.report.picture import data_uri, shades
 from edgeml_converters.report.plot import padded, round_ticks
+from edgeml_converters.report.window import window_card
 
 VOID = {"meta", "img", "line", "circle", "polyline", "rect"}
 
@@ -126,6 +129,26 @@ def test_shades_span_the_values_and_take_what_is_not_finite() -> None:
     values = np.array([[1.0, 2.0], [3.0, np.nan]], np.float32)
     assert shades(values).tolist() == [[0, 128], [255, 0]]
     assert shades(np.full((2, 2), 7, np.float32)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_no_name_lies_over_another_or_over_a_disc() -> None:
+    """Five files about as large and as good, as the candidates of small networks are."""
+    middles = [(300, 60), (304, 63), (308, 60), (700, 58), (712, 61)]
+    discs = [Disc(x, y, 8, f"scheme{i}") for i, (x, y) in enumerate(middles)]
+    area = Box(58, 0, 904, 246)
+    taken = Box(830, 30, 904, 47)
+    found = [place.box for place in places(discs, area, [taken])]
+    others = [taken, *(disc.box for disc in discs)]
+    for i, box in enumerate(found):
+        assert not any(box.meets(other) for other in [*others, *found[:i]])
+        assert area.top <= box.top
+        assert box.bottom <= area.bottom
+
+
+def test_a_long_window_is_drawn_over_as_many_samples_as_it_has() -> None:
+    stage = Stage("raw", {}, np.sin(np.arange(1900, dtype=np.float32)))
+    card = window_card(WindowShown(0, None, (stage,)))
+    assert ">1500</text>" in card
 
 
 def test_ticks_are_round_and_within_the_axis() -> None:

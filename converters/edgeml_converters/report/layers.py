@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from edgeml_converters.analysis import Layer
-from edgeml_converters.report.plot import Plot
+from edgeml_converters.report.plot import Plot, Point
 from edgeml_converters.report.table import number
 
 _TOP_DB = 60.0
@@ -18,11 +18,12 @@ def layers_card(layers: Sequence[Layer], hurts: str | None) -> str:
         return ""
     levels = [min(layer.sqnr_db, _TOP_DB) for layer in layers]
     plot = Plot(920, 190, 0, max(len(layers) - 1, 1), min(0, *levels), _TOP_DB, "layer", "SQNR, dB")
-    parts = [plot.line(levels, "var(--blue)", 2)]
+    points = []
     for i, (layer, level) in enumerate(zip(layers, levels, strict=True)):
         worst = layer.name == hurts
-        label = f"{layer.operator} loses {layer.fall_db:.1f} dB" if worst else ""
-        parts.append(plot.point(i, level, 6 if worst else 3, _colour(worst), label))
+        label = f"{layer.name} loses {layer.fall_db:.1f} dB" if worst else ""
+        points.append(Point(i, level, 6 if worst else 3, _colour(worst), label))
+    parts = [plot.line(levels, "var(--blue)", 2), plot.points(points)]
     heads = ("#", "operator", "layer", "type", "SQNR, dB", "lost here", "seen", "held")
     head = "".join(f'<th class="name">{name}</th>' for name in heads)
     rows = "".join(_row(i, layer, hurts) for i, layer in enumerate(layers))

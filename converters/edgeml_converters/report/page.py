@@ -26,10 +26,15 @@ tr.chosen td { background:color-mix(in srgb,var(--good) 12%,transparent) }
 .stages b { display:inline; font-size:inherit; color:var(--ink) }
 figcaption { color:var(--quiet); font-size:13px; margin-bottom:4px;
   overflow-wrap:anywhere }
-img.map { width:100%; height:150px; image-rendering:pixelated; border:1px solid var(--line) }
+img { image-rendering:pixelated; border:1px solid var(--line) }
+img.map { width:100%; height:150px }
+img.picture { height:220px; max-width:100%; object-fit:contain }
+table.list td.v { white-space:nowrap } td.why { overflow-wrap:anywhere; min-width:210px }
 code { font-size:13px; overflow-wrap:anywhere }
 .meter { display:inline-block; height:9px; border-radius:3px; vertical-align:middle }
 """
+
+_MOST_CHANNELS: Final = 8
 
 
 def render(conversion: Conversion, name: str, version: int) -> str:
@@ -52,11 +57,11 @@ def render(conversion: Conversion, name: str, version: int) -> str:
         _confusions(conversion),
         layers_card(analysis.layers, analysis.hurts),
         window_card(analysis.window),
-        '<div class="two">',
         _card("Is it the same model?", _faithfulness(analysis)),
+        '<div class="two">',
         _card("Operators of the chosen file", _operators(analysis)),
-        "</div>",
         _card("What calibration saw", _channels(analysis)),
+        "</div>",
         _cost(conversion),
         _card("What it was made from", _provenance(analysis)),
     ]
@@ -71,8 +76,8 @@ def _lead(conversion: Conversion) -> str:
     share = f", {size / whole:.0%} of the float file" if whole else ""
     kept = (
         f"{escape(conversion.metric)} {number(verdict.score)} beside {number(verdict.score_float)} "
-        f"of the float model; the true loss lies between {number(verdict.drop_low)} and "
-        f"{number(verdict.drop_high)} (95 %)"
+        f"of the float model; the true loss lies between {number(verdict.drop_low, 2)} and "
+        f"{number(verdict.drop_high, 2)} (95 %)"
     )
     return f'<p class="lead"><b>{conversion.chosen.scheme}</b>, {size:,} bytes{share}: {kept}.</p>'
 
@@ -125,10 +130,17 @@ def _confusions(conversion: Conversion) -> str:
 
 def _channels(analysis: Analysis) -> str:
     rows = [
-        [c.name, c.unit, *(number(v) for v in (c.low, c.p01, c.median, c.p99, c.high))]
+        [c.name, c.unit, *(number(v, 3) for v in (c.low, c.p01, c.median, c.p99, c.high))]
         for c in analysis.channels
     ]
-    return plain_table(("channel", "unit", "lowest", "1 %", "median", "99 %", "highest"), rows, 2)
+    heads = ("channel", "unit", "lowest", "1 %", "median", "99 %", "highest")
+    if len(rows) <= _MOST_CHANNELS:
+        return plain_table(heads, rows, 2)
+    return (
+        plain_table(heads, rows[:_MOST_CHANNELS], 2)
+        + f"<details><summary>all {len(rows)} channels</summary>{plain_table(heads, rows, 2)}"
+        "</details>"
+    )
 
 
 def _operators(analysis: Analysis) -> str:
@@ -138,7 +150,10 @@ def _operators(analysis: Analysis) -> str:
 
 def _faithfulness(analysis: Analysis) -> str:
     rows = [
-        [c.scheme, c.data, str(c.windows), number(c.rmse), number(c.largest), f"{c.agreement:.2%}"]
+        [
+            *(c.scheme, c.data, str(c.windows), number(c.rmse, 3), number(c.largest, 3)),
+            f"{c.agreement:.2%}",
+        ]
         for c in analysis.comparisons
     ]
     heads = ("file", "on", "windows", "RMSE", "largest difference", "agreement")
@@ -170,7 +185,7 @@ def _provenance(analysis: Analysis) -> str:
         ["its SHA-256", p.source_digest or "an object in memory"],
         ["calibration", f"{p.calibration_windows} windows, SHA-256 {p.calibration_digest}"],
         ["evaluation", f"{p.evaluation_windows} {labelled}, SHA-256 {p.evaluation_digest}"],
-        ["options", ", ".join(f"{key} {value}" for key, value in p.options.items())],
+        ["options", ", ".join(f"{k} {v}" for k, v in p.options.items() if v is not None)],
         ["made with", ", ".join(f"{key} {value}" for key, value in p.versions.items())],
         ["dated", p.created],
     ]

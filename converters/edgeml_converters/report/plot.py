@@ -4,18 +4,28 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Final
+from typing import Final, NamedTuple
+
+from edgeml_converters.report.labels import GAP_PX, LETTER_PX, LINE_PX, Box, Disc, places
 
 _LEFT: Final = 58
 _RIGHT: Final = 16
 _TOP: Final = 20
 _BOTTOM: Final = 34
-_NEAR_EDGE: Final = 0.12
-_LINE_PX: Final = 13
 COLOURS: Final = (
     *("var(--blue)", "var(--amber)", "var(--good)", "var(--bad)"),
     *("#8e5bd0", "#159aa8", "#b3477f", "#7a7f3a"),
 )
+
+
+class Point(NamedTuple):
+    """A disc at a value of each axis, its radius in pixels, its colour and its name."""
+
+    x: float
+    y: float
+    radius: float
+    colour: str
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +59,9 @@ class Plot:
             f"{self._axes()}{''.join(parts)}</svg>"
         )
 
-    def line(self, ys: Sequence[float], colour: str, width: float = 1.4) -> str:
-        """A line through values at 0, 1, 2 and so on."""
-        path = " ".join(f"{self.x(i):.1f},{self.y(y):.1f}" for i, y in enumerate(ys))
+    def line(self, ys: Sequence[float], colour: str, width: float = 1.4, step: int = 1) -> str:
+        """A line through values at 0, `step`, twice `step` and so on."""
+        path = " ".join(f"{self.x(i * step):.1f},{self.y(y):.1f}" for i, y in enumerate(ys))
         return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
 
     def rule(self, y: float, colour: str, label: str) -> str:
@@ -64,26 +74,32 @@ class Plot:
             f'style="fill:{colour}">{escape(label)}</text>'
         )
 
-    def point(
-        self, x: float, y: float, radius: float, colour: str, label: str, lift: int = 0
-    ) -> str:
-        """A disc with a name above it.
+    def points(self, points: Sequence[Point], rule: tuple[float, str] | None = None) -> str:
+        """Discs, each with its name where no other name or disc is.
 
         Args:
-            x: the disc's value on one axis.
-            y: and on the other.
-            radius: in pixels.
-            colour: of both.
-            label: the name; empty for none.
-            lift: lines by which the name is raised, so that names of neighbours do not collide.
+            points: what to draw.
+            rule: the value and the name of what `rule` drew, which no name is laid over.
         """
-        share = (self.x(x) - _LEFT) / (self.width - _LEFT - _RIGHT)
-        anchor = "start" if share < _NEAR_EDGE else "end" if share > 1 - _NEAR_EDGE else "middle"
-        row = self.y(y) - radius - 5 - _LINE_PX * lift
-        return (
-            f'<circle cx="{self.x(x):.1f}" cy="{self.y(y):.1f}" r="{radius:.1f}" fill="{colour}" '
-            f'fill-opacity=".75"/><text x="{self.x(x):.1f}" y="{row:.1f}" '
-            f'text-anchor="{anchor}" style="fill:{colour}">{escape(label)}</text>'
+        discs = [Disc(self.x(p.x), self.y(p.y), p.radius, p.label) for p in points]
+        edge = self.width - _RIGHT
+        area = Box(_LEFT, 0, edge, self.height - _BOTTOM)
+        taken = []
+        if rule is not None:
+            row, width = self.y(rule[0]), LETTER_PX * len(rule[1])
+            taken = [Box(edge - width, row - LINE_PX - GAP_PX, edge, row - GAP_PX)]
+        drawn = "".join(
+            f'<circle cx="{disc.x:.1f}" cy="{disc.y:.1f}" r="{disc.radius:.1f}" '
+            f'fill="{point.colour}" fill-opacity=".75"/>'
+            for point, disc in zip(points, discs, strict=True)
+        )
+        named = [(p, disc) for p, disc in zip(points, discs, strict=True) if p.label]
+        taken += [disc.box for disc in discs if not disc.label]
+        found = places([disc for _, disc in named], area, taken)
+        return drawn + "".join(
+            f'<text x="{place.x:.1f}" y="{place.baseline:.1f}" text-anchor="{place.anchor}" '
+            f'style="fill:{point.colour}">{escape(point.label)}</text>'
+            for (point, _), place in zip(named, found, strict=True)
         )
 
     def _axes(self) -> str:

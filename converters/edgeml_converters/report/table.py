@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from html import escape
 
 
-def number(value: float | None) -> str:
-    """A number with four significant digits; a dash for none."""
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits; a dash for none."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "-∞"
-    return f"{value:.4g}"
+    return f"{value:.{digits}g}"
 
 
 def plain_table(heads: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:

@@ -40,25 +40,28 @@ def _figure(stage: Stage) -> str:
 def _drawing(values: Floats) -> str:
     if values.ndim == 3 and values.shape[2] in _PICTURE_CHANNELS:
         pixels = shades(values)
-        return _image(pixels[:, :, 0] if values.shape[2] == 1 else pixels)
+        return _image(pixels[:, :, 0] if values.shape[2] == 1 else pixels, "picture")
     if values.ndim <= 1:
         return _lines(values.reshape(-1, 1))
     flat = values.reshape(len(values), -1)
     if flat.shape[1] <= _MOST_LINES:
         return _lines(flat)
     # Time runs to the right and the first feature is at the bottom, as in a spectrogram.
-    return _image(shades(flat).T[::-1])
+    return _image(shades(flat).T[::-1], "map")
 
 
-def _image(pixels: npt.NDArray[np.uint8]) -> str:
-    return f'<img class="map" alt="" src="{data_uri(np.ascontiguousarray(pixels))}">'
+def _image(pixels: npt.NDArray[np.uint8], kind: str) -> str:
+    return f'<img class="{kind}" alt="" src="{data_uri(np.ascontiguousarray(pixels))}">'
 
 
 def _lines(values: Floats) -> str:
     """A line for each column; of a long window every n-th value."""
-    thinned = values[:: max(1, -(-len(values) // _MOST_POINTS))].astype(float)
-    finite = np.nan_to_num(thinned)
-    plot = Plot(440, 170, 0, max(len(finite) - 1, 1), *padded(finite.reshape(-1).tolist(), 0.06))
+    step = max(1, -(-len(values) // _MOST_POINTS))
+    finite = np.nan_to_num(values[::step].astype(float))
+    plot = Plot(440, 170, 0, max(len(values) - 1, 1), *padded(finite.reshape(-1).tolist(), 0.06))
     return plot.svg(
-        [plot.line(column.tolist(), COLOURS[i % len(COLOURS)]) for i, column in enumerate(finite.T)]
+        [
+            plot.line(column.tolist(), COLOURS[i % len(COLOURS)], step=step)
+            for i, column in enumerate(finite.T)
+        ]
     )
