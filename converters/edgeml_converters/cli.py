@@ -18,12 +18,16 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from edgeml.cli.output import Progress, format_table, print_json
 from edgeml.errors import ConfigError
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.schemes import IO_TYPES, SCHEMES
 from edgeml_converters.targets import TARGETS
+
+REASON_WIDTH: Final = 60
+"""Characters of a line of the table's last column, so that the whole fits on a wide terminal."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -113,6 +117,9 @@ def _convert(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else Path(args.source).with_suffix(".tflite")
     if out.resolve() == Path(args.source).resolve():
         raise ConfigError(f"{out}: the bundle would replace its source; name another with -o")
+    for path in (out, *([Path(args.report)] if args.report else [])):
+        if not path.parent.is_dir():
+            raise ConfigError(f"{path}: {path.parent} is no folder; make it, or name another")
     try:
         with Progress("convert", step_count(args.scheme, args.target)) as bar:
             conversion = convert(
@@ -163,18 +170,17 @@ def _print(conversion: Conversion, out: Path, *, as_json: bool) -> None:
 
 
 def _print_candidates(candidates: Sequence[Candidate], metric: str) -> None:
-    print(
-        format_table(
-            ("scheme", "bytes", metric, "float", "drop", "95 %", "rmse", "agreement", "s", ""),
-            [_row(candidate) for candidate in candidates],
-        )
-    )
+    agreement = () if metric == "agreement" else ("agreement",)
+    heads = ("scheme", "bytes", metric, "float", "drop", "95 %", "rmse", *agreement, "s", "")
+    rows = [_row(candidate, len(agreement)) for candidate in candidates]
+    print(format_table(heads, rows, REASON_WIDTH))
 
 
-def _row(candidate: Candidate) -> list[object]:
+def _row(candidate: Candidate, agreements: int) -> list[object]:
     one = candidate.verdict
-    scores: list[object] = [None] * 6
+    scores: list[object] = [None] * (5 + agreements)
     if one is not None:
         between = f"{one.drop_low:.3f} to {one.drop_high:.3f}"
-        scores = [one.score, one.score_float, one.drop, between, one.rmse, one.agreement]
+        scores = [one.score, one.score_float, one.drop, between, one.rmse]
+        scores += [one.agreement] * agreements
     return [candidate.scheme, candidate.bytes, *scores, candidate.seconds, candidate.reason]

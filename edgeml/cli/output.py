@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TextIO
 
@@ -16,11 +17,27 @@ def print_json(document: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def format_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table in plain text: text to the left, numbers to the right."""
+def format_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], last: int | None = None
+) -> str:
+    """A table in plain text: text to the left, numbers to the right.
+
+    Args:
+        header: of the columns.
+        rows: a value for each.
+        last: how many characters wide the last column may be; longer text goes on below.
+    """
     cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
     numeric = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(header))]
+    if last is not None:
+        blank = [""] * (len(header) - 1)
+        broken = [(row, textwrap.wrap(row[-1], last) or [""]) for row in cells]
+        cells = [
+            [*(row[:-1] if i == 0 else blank), part]
+            for row, parts in broken
+            for i, part in enumerate(parts)
+        ]
+    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
 
     def line(values: Sequence[str]) -> str:
         padded = [

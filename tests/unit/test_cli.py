@@ -96,6 +96,18 @@ def test_a_table_puts_text_left_and_numbers_right() -> None:
     ]
 
 
+def test_a_long_last_column_goes_on_below_itself() -> None:
+    rows = [("a", 5, "why this one was taken"), ("bcd", 17, "")]
+    assert output.format_table(("name", "n", ""), rows, 10).splitlines() == [
+        "name   n",
+        "────  ──  ────────",
+        "a      5  why this",
+        "          one was",
+        "          taken",
+        "bcd   17",
+    ]
+
+
 def test_progress_off_a_terminal_is_a_line_for_each_tenth(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
