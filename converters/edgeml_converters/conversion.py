@@ -103,7 +103,7 @@ def convert(
     limit = _limit(scheme, io, max_drop)
     steps = _Steps(progress)
     opened, asked = _asked(source, spec, calibration, trust_pickle=trust_pickle)
-    material = gather_material(calibration, evaluation, labels, asked, guessed=spec is None)
+    material = gather_material(calibration, evaluation, labels, asked, guessed=opened)
     spec, samples, judged = material.spec, material.samples, material.judged
     chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
 

@@ -42,9 +42,18 @@ def guess_spec(model: FloatModel, name: str) -> Spec:
             f"a module of {model.framework} does not say what shape it takes: give convert() a "
             "spec, or all windows as one array"
         )
-    labels = model.labels or tuple(f"class{i}" for i in range(_classes(model)))
-    outputs = OutputSpec("classification", labels) if labels else OutputSpec("regression")
-    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, plain_inputs(shape), outputs)
+    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, plain_inputs(shape), _outputs(model))
+
+
+def _outputs(model: FloatModel) -> OutputSpec:
+    if model.task:
+        return OutputSpec(model.task, threshold=model.threshold)
+    labels = model.labels or _numbered(_classes(model))
+    return OutputSpec("classification", labels) if labels else OutputSpec("regression")
+
+
+def _numbered(classes: int) -> tuple[str, ...]:
+    return tuple(f"class{i}" for i in range(classes))
 
 
 def plain_inputs(shape: tuple[int, ...]) -> InputSpec:
@@ -52,22 +61,58 @@ def plain_inputs(shape: tuple[int, ...]) -> InputSpec:
     return InputSpec(channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape)
 
 
-def with_label_names(spec: Spec, labels: npt.NDArray[np.generic] | None) -> tuple[Spec, str | None]:
-    """The guess with the names that the data use, where they are as many as the classes.
+def with_labels(
+    spec: Spec, model: FloatModel, labels: npt.NDArray[np.generic] | None
+) -> tuple[Spec, str | None]:
+    """The guess with what the labels of the data say: the names of classes, or that there are any.
+
+    A network that ends before its softmax looks like a regression; labels that count
+    its outputs from 0, or name as many kinds, say that it is none.
+
+    Args:
+        spec: from `guess_spec`.
+        model: that it was guessed from.
+        labels: of what is judged on; None where nobody knows them.
 
     Returns:
-        The spec, and a warning where names were taken: their order is a guess.
+        The spec, and a warning where something was taken from the data.
     """
-    if spec.outputs.task != "classification" or labels is None or labels.dtype.kind != "U":
+    outputs = spec.outputs
+    if labels is None or labels.ndim != 1:
         return spec, None
-    names = tuple(sorted({str(label) for label in labels}))
-    if len(names) != len(spec.outputs.labels):
+    if outputs.task == "regression" and len(model.output_shape) == 1 and _count(model, labels):
+        outputs = OutputSpec("classification", _numbered(model.output_shape[0]))
+        warning = (
+            f"no spec: the model gives {model.output_shape[0]} values and the labels are as many "
+            "classes, so it is taken for a classifier"
+        )
+    elif outputs.task != "classification" or labels.dtype.kind != "U":
         return spec, None
-    warning = (
-        f"no spec: the labels {', '.join(names)} are taken in the order of the alphabet; was the "
-        "model trained so?"
-    )
-    return replace(spec, outputs=OutputSpec("classification", names)), warning
+    else:
+        warning = "no spec"
+    if labels.dtype.kind == "U":
+        names = tuple(sorted({str(label) for label in labels}))
+        if len(names) != len(outputs.labels):
+            return spec, None
+        outputs = OutputSpec("classification", names)
+        warning += (
+            f": the labels {', '.join(names)} are taken in the order of the alphabet; was the "
+            "model trained so?"
+        )
+    return replace(spec, outputs=outputs), warning
+
+
+def _count(model: FloatModel, labels: npt.NDArray[np.generic]) -> bool:
+    """Whether labels are one of a model's several outputs each: its number or a name."""
+    width = model.output_shape[0]
+    if width < 2 or not len(labels):
+        return False
+    if labels.dtype.kind == "U":
+        return len(set(labels.tolist())) == width
+    if labels.dtype.kind not in "iuf":
+        return False
+    values = labels.astype(np.float64)
+    return bool((values == np.rint(values)).all() and 0 <= values.min() <= values.max() < width)
 
 
 def _classes(model: FloatModel) -> int:
@@ -97,7 +142,8 @@ def spec_text(spec: Spec, model: FloatModel) -> str:
         task.append(
             '# labels = ["normal", "worn"]     # for a classification, in the model\'s order'
         )
-    task.append("# threshold = 0.5                 # of an anomaly's score, or of a label's")
+    known = f"threshold = {outputs.threshold!r}" if outputs.threshold is not None else ""
+    task.append(f"{known or '# threshold = 0.5':<33} # of an anomaly's score, or of a label's")
     return f"""\
 # What a model ({model.framework}) does not say of itself. `edgeml convert --spec` reads it;
 # as it stands it works, with channels and labels that only have numbers.

@@ -6,9 +6,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.errors import InputError
 from edgeml.manifest import OutputSpec
 from edgeml_converters.interval import paired_bootstrap, paired_shares
-from edgeml_converters.metrics import METRICS, agreement, answers
+from edgeml_converters.metrics import METRICS, agreement, answers, decided
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
@@ -65,7 +66,10 @@ class Judge:
             metric: one of `METRICS`, or "agreement".
             inputs: (n, *model input), preprocessed.
             reference: (n, *model output), of the float model on them.
-            truth: (n,) as `samples.check_labels` gives them; None only for "agreement".
+            truth: as `samples.check_labels` gives them; None only for "agreement".
+
+        Raises:
+            InputError: a regression's labels are not as many as its outputs.
         """
         self.metric = metric
         self.inputs = inputs
@@ -73,6 +77,12 @@ class Judge:
         self._outputs = outputs
         self._truth = truth
         self.reference_answers = answers(outputs.task, reference, inputs)
+        if metric == "mse" and truth is not None and truth.size != self.reference_answers.size:
+            raise InputError(
+                f"labels {list(truth.shape)} for {len(reference)} windows, to each of which the "
+                f"model answers {self.reference_answers.shape[1]} numbers: give as many, name "
+                "another task in the spec, or judge by --metric agreement"
+            )
 
     def judge(self, made: Floats) -> Verdict:
         """Compare outputs, (n, *model output), dequantised."""
@@ -101,7 +111,8 @@ class Judge:
             else:
                 interval = paired_bootstrap(lambda i: 1 - float(agreeing[i].mean()), len(agreeing))
             return score, 1.0, 1 - score, interval
-        theirs, truth = self.reference_answers, self._truth
+        theirs, truth = self._scored(self.reference_answers), self._truth
+        ours = self._scored(ours)
         metric = METRICS[self.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
 
@@ -117,6 +128,13 @@ class Judge:
         score, before = metric.function(ours, truth), metric.function(theirs, truth)
         return score, before, drop_of(slice(None)), interval
 
+    def _scored(self, rows: Wide) -> Wide:
+        """The answers as the metric takes them: of an anomaly's score, which side it is on."""
+        limit = self._outputs.threshold
+        if self._outputs.task != "anomaly" or self.metric == "auc" or limit is None:
+            return rows
+        return decided(rows, limit)
+
     def chance(self) -> str | None:
         """What to say where the float model is no better than an answer that never looks.
 
@@ -125,8 +143,8 @@ class Judge:
         """
         if self.metric == "agreement" or self._truth is None:
             return None
-        truth, theirs = self._truth, self.reference_answers
-        rival = _blind(self._outputs, truth, theirs.shape)
+        truth, theirs = self._truth, self._scored(self.reference_answers)
+        rival = _blind(self._outputs.task, truth, theirs.shape)
         metric = METRICS[self.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
 
@@ -148,11 +166,11 @@ class Judge:
         )
 
 
-def _blind(outputs: OutputSpec, truth: npt.NDArray[Any], shape: tuple[int, ...]) -> Wide:
+def _blind(task: str, truth: npt.NDArray[Any], shape: tuple[int, ...]) -> Wide:
     """The best answer for one who never sees a window, once for each."""
     answer = np.zeros(shape, np.float64)
-    if outputs.task == "classification":
-        answer[:, int(np.bincount(truth).argmax())] = 1.0
-    elif outputs.task == "regression":
+    if task == "regression":
         answer[:] = truth.reshape(shape).mean(axis=0)
+    elif shape[1] > 1:
+        answer[:, int(np.bincount(truth).argmax())] = 1.0
     return answer

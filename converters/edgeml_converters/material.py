@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml_converters.datafiles import Data, gather
-from edgeml_converters.guess import with_label_names
+from edgeml_converters.guess import with_labels
 from edgeml_converters.samples import Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
 
 Pair = tuple[Data, npt.ArrayLike | None]
@@ -38,7 +39,7 @@ def gather_material(
     labels: npt.ArrayLike | None,
     spec: Spec,
     *,
-    guessed: bool,
+    guessed: FloatModel | None = None,
 ) -> Material:
     """Read and check the data.
 
@@ -47,7 +48,8 @@ def gather_material(
         evaluation: raw windows to judge on, or (windows, labels); None is `calibration`.
         labels: of what is judged on, where the data do not hold them.
         spec: what one window looks like.
-        guessed: whether nobody wrote the spec, so that names of labels come from the data.
+        guessed: the model that the spec was guessed from, so that the labels of the data say
+            what it does; None where somebody wrote it.
 
     Raises:
         InputError: they cannot be read, or do not fit the spec.
@@ -65,8 +67,8 @@ def gather_material(
         judged = check_windows(found.windows, spec.inputs, what)
         said = found.labels if beside is None else np.asarray(beside)
     truth = said if labels is None else np.asarray(labels)
-    if guessed:
-        spec, warning = with_label_names(spec, truth)
+    if guessed is not None:
+        spec, warning = with_labels(spec, guessed, truth)
         warnings += [] if warning is None else [warning]
     checked = None if truth is None else check_labels(truth, spec.outputs, len(judged), what)
     return Material(spec, Samples(windows), Samples(judged, checked), tuple(warnings))

@@ -51,9 +51,16 @@ def _f1(answers: Wide, truth: npt.NDArray[Any]) -> float:
 
 
 def _auc(answers: Wide, truth: npt.NDArray[Any]) -> float:
-    """The chance that an anomaly scores above a normal window (Mann and Whitney, 1947)."""
-    scores = answers[:, -1]
-    positive = truth.astype(bool)
+    """Of an anomaly's score; of classes the mean of each one's against the rest."""
+    if answers.shape[1] == 1:
+        return _above(answers[:, 0], truth.astype(bool))
+    if answers.shape[1] == 2:
+        return _above(answers[:, 1] - answers[:, 0], truth == 1)
+    return float(np.mean([_above(answers[:, k], truth == k) for k in np.unique(truth)]))
+
+
+def _above(scores: Wide, positive: npt.NDArray[np.bool_]) -> float:
+    """The chance that a positive scores above a negative (Mann and Whitney, 1947)."""
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     if not n_positive or not n_negative:
         return 0.5
@@ -81,6 +88,12 @@ _DEFAULTS: Final[Mapping[str, str]] = {
     "regression": "mse",
 }
 
+_FITTING: Final[Mapping[str, tuple[str, ...]]] = {
+    "classification": ("accuracy", "f1", "auc"),
+    "anomaly": ("auc", "accuracy", "f1"),
+    "regression": ("mse",),
+}
+
 
 def choose_metric(name: str | None, outputs: OutputSpec, *, labelled: bool) -> str:
     """The metric to judge by.
@@ -96,9 +109,17 @@ def choose_metric(name: str | None, outputs: OutputSpec, *, labelled: bool) -> s
         return chosen
     if not labelled:
         raise ConfigError(f"metric {chosen!r} needs labels; give some, or use 'agreement'")
-    allowed = {"classification": ("accuracy", "f1"), "anomaly": ("auc",), "regression": ("mse",)}
-    if chosen not in allowed.get(outputs.task, ()):
-        raise ConfigError(f"metric {chosen!r} does not fit the task {outputs.task!r}")
+    fitting = _FITTING.get(outputs.task, ())
+    if chosen not in fitting:
+        raise ConfigError(
+            f"metric {chosen!r} does not fit the task {outputs.task!r}; "
+            f"{' or '.join((*fitting, 'agreement'))} would"
+        )
+    if outputs.task == "anomaly" and chosen != "auc" and outputs.threshold is None:
+        raise ConfigError(
+            f"metric {chosen!r} needs the threshold from which an anomaly counts; name it in the "
+            "spec, or use 'auc'"
+        )
     return chosen
 
 
@@ -120,6 +141,11 @@ def answers(task: str, outputs: Floats, inputs: Floats) -> Wide:
     expected = inputs.reshape(len(inputs), -1)
     error: Wide = np.mean((rows - expected) ** 2, axis=1, keepdims=True)
     return error
+
+
+def decided(scores: Wide, threshold: float) -> Wide:
+    """One column with an anomaly's score as two, normal and anomaly, the larger of which counts."""
+    return np.concatenate([threshold - scores, scores - threshold], axis=1)
 
 
 def agreement(task: str, ours: Wide, reference: Wide, threshold: float | None) -> Wide:

@@ -108,7 +108,13 @@ def check_labels(labels: npt.ArrayLike, outputs: OutputSpec, n: int, what: str) 
     if outputs.task not in ("classification", "anomaly"):
         return array.astype(np.float32)
     count = 2 if outputs.task == "anomaly" else len(outputs.labels)
-    indices = array.astype(np.int64).reshape(n)
+    indices = array.astype(np.int64)
+    if indices.size != n or (indices != array).any():
+        raise InputError(
+            f"{what}: labels {list(array.shape)} such as {array.ravel()[-1]:g}; a class is one "
+            "whole number, or a name"
+        )
+    indices = indices.reshape(n)
     if not 0 <= indices.min() <= indices.max() < count:
         raise InputError(
             f"{what}: labels run from {indices.min()} to {indices.max()}, not 0 to {count - 1}"
@@ -136,14 +142,19 @@ def warnings_about(windows: Floats, inputs: InputSpec, what: str) -> tuple[str, 
         )
     if len(inputs.shape) == 2 or inputs.shape[-1] > 1:
         flat = windows.reshape(-1, inputs.shape[-1])
-        for channel, low, high in zip(inputs.channels, flat.min(0), flat.max(0), strict=True):
-            if low == high:
-                found.append(
-                    f"{what}: channel {channel.name!r} is always {low:g}; was the sensor connected?"
-                )
+        ranges = zip(inputs.channels, flat.min(0), flat.max(0), strict=True)
+        still = [f"{one.name!r} is always {low:g}" for one, low, high in ranges if low == high]
+        if still:
+            found.append(f"{what}: channel {shortened(still)}; was the sensor connected?")
     elif math.isclose(float(windows.min()), float(windows.max())):
         found.append(f"{what}: every value is {float(windows.min()):g}")
     return tuple(found)
+
+
+def shortened(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def standardize_step(

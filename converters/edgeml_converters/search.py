@@ -18,6 +18,7 @@ from edgeml_converters.judge import Judge, Verdict
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.mixed import mixtures
 from edgeml_converters.outcome import Candidate, NoneFitsError
+from edgeml_converters.samples import shortened
 from edgeml_converters.schemes import Scheme, check_applied
 from edgeml_converters.sources.float_model import without_answer
 from edgeml_converters.workshop import Workshop
@@ -255,5 +256,5 @@ def _candidate(one: Tried, best: Attempt | None, max_drop: float | None) -> Cand
         dearer = best is not None and len(one.tflite) <= len(best.tflite)
         reason = f"{'dearer to run' if dearer else 'larger'} than the chosen one"
     if one.in_float:
-        reason += f"; in float: {', '.join(one.in_float)}"
+        reason += f"; in float: {shortened(one.in_float)}"
     return replace(line, reason=reason)

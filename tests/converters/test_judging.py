@@ -5,7 +5,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import f1_score, roc_auc_score
 
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, InputError
 from edgeml.manifest import OutputSpec
 from edgeml_converters.baseline import confidence_knots
 from edgeml_converters.interval import paired_bootstrap, paired_shares
@@ -20,6 +20,43 @@ def test_the_area_under_the_curve_is_scikit_learn_s_with_ties_too() -> None:
     scores = np.round(truth + RNG.normal(0, 1.5, 500), 1)
     ours = METRICS["auc"].function(scores[:, np.newaxis], truth)
     assert ours == pytest.approx(roc_auc_score(truth, scores))
+
+
+def test_the_area_of_classes_is_scikit_learn_s_one_against_the_rest() -> None:
+    truth = RNG.integers(0, 4, 300)
+    scores = np.exp(2 * np.eye(4)[truth] + RNG.normal(0, 1, (300, 4)))
+    shares = scores / scores.sum(axis=1, keepdims=True)
+    expected = roc_auc_score(truth, shares, multi_class="ovr", average="macro")
+    assert METRICS["auc"].function(shares, truth) == pytest.approx(expected)
+    two = truth % 2
+    logits = RNG.normal(0, 1, (300, 2)) + np.eye(2)[two]
+    expected = roc_auc_score(two, logits[:, 1] - logits[:, 0])
+    assert METRICS["auc"].function(logits, two) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_an_anomaly_is_right_or_wrong_by_its_threshold(metric: str) -> None:
+    truth = np.arange(40) % 2
+    scores = (truth + np.where(np.arange(40) < 4, 9, 0) * (truth == 0))[:, np.newaxis]
+    reference = scores.astype(np.float32)
+    judge = Judge(OutputSpec("anomaly", threshold=0.5), metric, reference, reference, truth)
+    verdict = judge.judge(np.full_like(reference, 7))
+    said = (scores[:, 0] > 0.5).astype(int)
+    expected = {
+        "accuracy": (np.mean(said == truth), 0.5),
+        "f1": (
+            f1_score(truth, said, average="macro"),
+            f1_score(truth, np.ones(40), average="macro"),
+        ),
+    }[metric]
+    assert (verdict.score_float, verdict.score) == pytest.approx(expected)
+    assert judge.chance() is None
+
+
+def test_a_regression_of_several_numbers_wants_as_many_labels() -> None:
+    reference = RNG.normal(size=(20, 3)).astype(np.float32)
+    with pytest.raises(InputError, match=r"labels \[20\].* answers 3 numbers"):
+        Judge(OutputSpec("regression"), "mse", reference, reference, np.zeros(20, np.float32))
 
 
 def test_f1_is_scikit_learn_s_macro_average() -> None:
@@ -101,8 +138,18 @@ def test_a_drop_in_an_error_is_told_as_a_share_of_the_float_model_s() -> None:
     assert verdict.drop_low <= verdict.drop <= verdict.drop_high
 
 
-@pytest.mark.parametrize(("task", "metric"), [("classification", "auc"), ("regression", "f1")])
-def test_a_metric_that_does_not_fit_the_task_is_refused(task: str, metric: str) -> None:
+@pytest.mark.parametrize(
+    ("task", "metric", "message"),
+    [
+        ("classification", "mse", "accuracy or f1 or auc or agreement would"),
+        ("regression", "f1", "mse or agreement would"),
+        ("embedding", "accuracy", "; agreement would"),
+        ("anomaly", "accuracy", "needs the threshold"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_task_is_refused(
+    task: str, metric: str, message: str
+) -> None:
     labels = ("a", "b") if task == "classification" else ()
-    with pytest.raises(ConfigError, match="does not fit the task"):
+    with pytest.raises(ConfigError, match=message):
         choose_metric(metric, OutputSpec(task, labels), labelled=True)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgeml.errors import ConfigError, ConversionError, EdgeMLError, InputError
-from edgeml.manifest import OutputSpec, PreprocessStep
+from edgeml.manifest import InputSpec, OutputSpec, PreprocessStep, channels
 from edgeml_converters import NoneFitsError, Spec, convert
+from edgeml_converters.samples import warnings_about
 
 
 def _spoilt(windows: Any, how: Callable[[Any], Any]) -> Any:
@@ -56,6 +57,21 @@ def test_a_channel_that_never_varies_is_a_warning_that_names_it(
     windows[..., 1] = 2.5
     conversion = convert(model, windows, spec=spec, evaluation=held_out, scheme="int8")
     assert any("channel 'right' is always 2.5" in line for line in conversion.warnings)
+
+
+def test_many_channels_that_never_vary_are_one_warning() -> None:
+    inputs = InputSpec(channels([f"c{i}" for i in range(9)]), None, 1, 1, (1, 9))
+    found = warnings_about(np.full((200, 1, 9), 4, np.float32), inputs, "calibration")
+    assert len(found) == 1
+    assert "'c0' is always 4, 'c1' is always 4, 'c2' is always 4 and 6 more; was" in found[0]
+
+
+@pytest.mark.parametrize("labels", [np.arange(240) % 3 + 0.5, np.eye(3)[np.arange(240) % 3]])
+def test_labels_that_are_no_whole_numbers_one_a_window_are_refused(
+    labels: Any, data: Any, spec: Spec
+) -> None:
+    with pytest.raises(InputError, match="a class is one whole number, or a name"):
+        convert(None, data[0], spec=spec, labels=labels)
 
 
 def test_an_unknown_label_names_the_nearest(model: Any, data: Any, spec: Spec) -> None:

@@ -55,6 +55,8 @@ class FloatModel:
             operator.
         labels: the classifier's own classes, in the order of its outputs; empty where it
             has no names for them.
+        task: a manifest's, where the model itself says one; empty where it does not.
+        threshold: the score from which such a model speaks of an anomaly.
         shaped: the same model for windows of another shape with as many elements, where
             it takes plain rows; None for one that has a shape of its own.
         lite: the file itself, where the source is a `.tflite` already or became one; None
@@ -73,6 +75,8 @@ class FloatModel:
     because: str = ""
     activation: str | None = None
     labels: tuple[str, ...] = ()
+    task: str = ""
+    threshold: float | None = None
     shaped: "Callable[[tuple[int, ...]], FloatModel] | None" = None
     lite: LiteFile | None = None
     settled: "Callable[[Floats], FloatModel] | None" = None

@@ -1,5 +1,6 @@
 """Keras 3: model objects, `.keras` files, and `.h5` files that it still reads."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,10 @@ def from_model(model: Any) -> FloatModel:
         return model(batch, training=False)
 
     def predict(batch: Floats) -> Floats:
-        return in_batches(call, batch, output_shape)
+        with warnings.catch_warnings():
+            # An old file's input comes as a list of one; the tensor alone means the same.
+            warnings.filterwarnings("ignore", "The structure of `inputs` doesn't match")
+            return in_batches(call, batch, output_shape)
 
     def save(folder: Path) -> None:
         archive = tf.keras.export.ExportArchive()

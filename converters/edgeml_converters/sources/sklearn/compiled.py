@@ -68,6 +68,8 @@ class Head:
         classes: the classifier's own, in the order of the outputs.
         trees: whether thresholds decide, which no quantisation may move.
         notes: what its user should know.
+        task: a manifest's, where it is neither classification nor regression.
+        threshold: the score from which the estimator itself speaks of an anomaly.
     """
 
     method: str
@@ -77,6 +79,8 @@ class Head:
     classes: tuple[str, ...] = ()
     trees: bool = False
     notes: tuple[str, ...] = ()
+    task: str = ""
+    threshold: float | None = None
 
 
 def as_is(result: Wide) -> Wide:

@@ -60,7 +60,7 @@ def _compiled(estimator: Any, steps: list[Any]) -> Compiled:
         head = PREDICTORS[name](last)
     elif name in TRANSFORMERS:
         stage = TRANSFORMERS[name](last)
-        head = Head("transform", stage.width, stage.build, as_is)
+        head = Head("transform", stage.width, stage.build, as_is, task="embedding")
     else:
         raise unsupported(last)
     whole = _in_front_of(stages, head)

@@ -96,6 +96,8 @@ def isolation_forest(estimator: Any, stages: tuple[Stage, ...]) -> Fronted:
         negated,
         trees=True,
         notes=(f"IsolationForest gives minus score_samples; its threshold is {threshold:.6g}",),
+        task="anomaly",
+        threshold=threshold,
     )
     return Fronted(head, rest)
 

@@ -62,6 +62,8 @@ def from_estimator(estimator: Any, notes: tuple[str, ...] = ()) -> FloatModel:
             because=TREES_STAY_FLOAT if head.trees else "",
             activation="none" if head.classes else None,
             labels=head.classes,
+            task=head.task,
+            threshold=head.threshold,
             shaped=shaped,
         )
 

@@ -42,6 +42,8 @@ def one_class(estimator: Any) -> Head:
         build,
         negated,
         notes=("OneClassSVM gives minus decision_function; its threshold is 0",),
+        task="anomaly",
+        threshold=0.0,
     )
 
 
