@@ -12,11 +12,6 @@ STORE is a file (SQLite) or postgresql://[USER@]HOST[:PORT]/DATABASE.
 """
 
 import argparse
-import logging
-import signal
-import threading
-from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from edgeml.cli import fleet_rollout
@@ -93,15 +88,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run one command."""
-    commands: dict[str, Callable[[argparse.Namespace], int]] = {
-        "ingest": _ingest,
-        "status": _status,
-        "export": _export,
-        "mosquitto-acl": _mosquitto_acl,
-        "prune": _prune,
-        "rollout": fleet_rollout.run,
-    }
-    return commands[args.command](args)
+    if args.command == "status":
+        return _status(args)
+    if args.command == "rollout":
+        return fleet_rollout.run(args)
+    from edgeml.fleet import commands
+
+    if args.command == "ingest":
+        document, said = commands.ingest(args, broker_connection(args))
+    else:
+        work = {
+            "export": commands.export,
+            "mosquitto-acl": commands.mosquitto_acl,
+            "prune": commands.prune,
+        }
+        document, said = work[args.command](args)
+    if args.json:
+        print_json(document)
+    else:
+        print(said)
+    return 0
 
 
 def _add_store(parser: argparse.ArgumentParser) -> None:
@@ -113,42 +119,9 @@ def _add_store(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _ingest(args: argparse.Namespace) -> int:
-    from edgeml.fleet.ingest import Ingest
-    from edgeml.fleet.stores import open_store
-
-    # Somebody who starts a server wants to see that it reached the broker.
-    logging.getLogger("edgeml").setLevel(logging.INFO)
-    stop = threading.Event()
-    ingests: list[Ingest] = []
-
-    def end(*_: object) -> None:
-        stop.set()
-        for ingest in ingests:
-            ingest.wake()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    store = open_store(args.store, create=True)
-    ingest = Ingest(broker_connection(args), args.fleet, store)
-    ingests.append(ingest)
-    try:
-        ingest.run(stop)
-    finally:
-        store.close()
-    tally = ingest.tally
-    if args.json:
-        print_json(asdict(tally))
-    else:
-        print(
-            f"{tally.rows} rows stored, {tally.duplicates} came twice, "
-            f"{tally.dead_letters} messages could not be read"
-        )
-    return 0
-
-
 def _status(args: argparse.Namespace) -> int:
     from edgeml.cli.fleet_status import print_once, watch
+    from edgeml.fleet.commands import until_told_to_stop
     from edgeml.fleet.stores import open_store
 
     if not args.interval_s > 0:
@@ -158,82 +131,7 @@ def _status(args: argparse.Namespace) -> int:
         if not args.watch:
             print_once(store, as_json=args.json)
             return 0
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        watch(store, stop, args.interval_s, as_json=args.json)
+        watch(store, until_told_to_stop(), args.interval_s, as_json=args.json)
     finally:
         store.close()
-    return 0
-
-
-def _export(args: argparse.Namespace) -> int:
-    from edgeml.fleet.export import export
-    from edgeml.fleet.stores import open_store
-
-    if args.model is not None and not args.samples:
-        raise ConfigError("--model goes with --samples; results name their model in a column")
-    store = open_store(args.store)
-    try:
-        if args.samples:
-            from edgeml.fleet.samplefile import export_samples
-
-            samples = store.samples(args.device)
-            wanted = (row for row in samples if args.model in (None, row["model"]))
-            rows = export_samples(wanted, args.output)
-        else:
-            rows = export(store.results(args.device), args.output)
-    finally:
-        store.close()
-    if args.json:
-        print_json({"rows": rows, "output": str(args.output)})
-    else:
-        print(f"{rows} {'samples' if args.samples else 'results'} in {args.output}")
-    return 0
-
-
-def _mosquitto_acl(args: argparse.Namespace) -> int:
-    from edgeml.fleet.mosquitto import PASSWORDS, BrokerPlan, write_files
-
-    plan = BrokerPlan(
-        fleet=args.fleet,
-        directory=args.output.absolute(),
-        ca_file=args.ca_file.absolute(),
-        cert_file=args.cert_file.absolute(),
-        key_file=args.key_file.absolute(),
-        port=args.port,
-        client_certificates=args.client_certificates,
-        ingest_user=args.ingest_user,
-        publisher_user=args.publisher_user,
-        data_directory=args.data_directory,
-    )
-    conf, acl = write_files(plan)
-    passwords = None if plan.client_certificates else plan.directory / PASSWORDS
-    if args.json:
-        print_json(
-            {"configuration": str(conf), "acl": str(acl), "passwords": passwords and str(passwords)}
-        )
-    else:
-        print(f"{conf}\n{acl}")
-        if passwords is not None:
-            print(f"add each device, its id as its name: mosquitto_passwd {passwords} DEVICE")
-    return 0
-
-
-def _prune(args: argparse.Namespace) -> int:
-    from edgeml.clock import SystemClock
-    from edgeml.fleet.report import retention_limit
-    from edgeml.fleet.stores import open_store
-
-    if not args.older_than_days > 0:
-        raise ConfigError(f"--older-than-days is {args.older_than_days}; it should be above 0")
-    store = open_store(args.store)
-    try:
-        rows = store.prune(retention_limit(SystemClock().now_s(), args.older_than_days))
-    finally:
-        store.close()
-    if args.json:
-        print_json({"deleted": rows})
-    else:
-        print(f"{rows} results and events deleted")
     return 0

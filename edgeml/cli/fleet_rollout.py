@@ -1,16 +1,12 @@
 """`edgeml fleet rollout`: leads a release through 1, 10, 50 and 100 % of a group, or halts it."""
 
 import argparse
-import signal
-import sys
-import threading
 from dataclasses import asdict
 from pathlib import Path
 
 from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import print_json
-from edgeml.cli.units import hours, seconds
-from edgeml.errors import ConfigError, UpdateError
+from edgeml.errors import UpdateError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,39 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lead the rollout; 0 when everybody has it, `UpdateError`'s status when it was halted."""
-    from edgeml.fleet.conductor import Conductor, Ending
-    from edgeml.fleet.repo.repository import Repository
-    from edgeml.fleet.repo.ruling import RepositoryRuling
-    from edgeml.fleet.staging import Policy
+    from edgeml.fleet.repo.leading import lead
 
-    connection = broker_connection(args)
-    expires_s = seconds(args.expires)
-    ruling = RepositoryRuling(
-        Repository(args.repo),
-        args.release,
-        args.group,
-        connection,
-        args.fleet,
-        folder=args.http,
-        spread_s=seconds(args.spread),
-        hours=None if args.hours is None else hours(args.hours),
-        expires_s=expires_s,
-    )
-    policy = Policy(
-        _stages(args.stages), args.max_failure_rate, args.confidence, seconds(args.soak)
-    )
-    conductor = Conductor(
-        args.release, ruling, policy, connection, args.fleet, expires_s=expires_s, tell=_tell
-    )
-    stop = threading.Event()
-
-    def end(*_: object) -> None:
-        stop.set()
-        conductor.wake()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    ending: Ending = conductor.run(stop)
+    ending = lead(args, broker_connection(args))
     if args.json:
         print_json(asdict(ending))
     else:
@@ -85,14 +51,3 @@ def run(args: argparse.Namespace) -> int:
         for device, why in sorted(ending.failures.items()):
             print(f"  {device}: {why}")
     return UpdateError.exit_code if ending.halted else 0
-
-
-def _tell(upto: int, reason: str) -> None:
-    print(f"{upto / 100:g} %: {reason}", file=sys.stderr, flush=True)
-
-
-def _stages(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(round(float(part) * 100) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--stages is {text!r}; expected percents, as in 1,10,50,100") from None

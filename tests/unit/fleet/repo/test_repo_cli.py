@@ -13,8 +13,8 @@ import pytest
 from edgeml.cli import fleet
 from edgeml.cli import repo as repo_verb
 from edgeml.cli.main import main
-from edgeml.cli.units import hours, seconds
 from edgeml.errors import ConfigError, TrustError, UpdateError
+from edgeml.fleet.units import hours, seconds
 
 MakeBundle = Callable[..., Path]
 
