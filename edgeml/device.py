@@ -137,6 +137,7 @@ class Device:
                 delivery = Delivery(device_id, sync, clock=self._clock)
                 delivery.start()
                 self._delivery = delivery
+                self._streams.listen(self._on_alarm)
             if self._updating is not None:
                 self._updating.observers.append(self._on_change)
                 self._updating.moved = self._tell_updates
@@ -346,10 +347,10 @@ class Device:
             self._delivery.event("rollback", {"release": change.release, "reason": change.reason})
         self._tell_updates()
 
-    def _on_alarm(self, kind: str, release: str | None, reason: str) -> None:
+    def _on_alarm(self, kind: str, release: str | None, reason: str, **facts: object) -> None:
         """A model does worse than it did: what leads its release through the fleet hears of it."""
         if self._delivery is not None:
-            self._delivery.event(kind, {"release": release, "reason": reason})
+            self._delivery.event(kind, {"release": release, "reason": reason, **facts})
 
     def _tell_updates(self) -> None:
         if self._delivery is not None and self._updating is not None:

@@ -5,14 +5,16 @@ the windows of its own model; a cascade shows a window to a costly model only
 where a cheap one found reason to.
 """
 
+import logging
 import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-from edgeml.errors import BackendError, ConfigError, InputError, nearest
+from edgeml.errors import BackendError, BundleError, ConfigError, InputError, nearest
+from edgeml.monitor.drift import Drift, Drifted, Reference
 from edgeml.result import Result
 from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
@@ -23,12 +25,21 @@ from edgeml.sensors.window import Windower, WindowStats
 
 ModelLike = str | os.PathLike[str] | bytes | Model
 
+log: Final = logging.getLogger("edgeml.lane")
 
 Watch = Callable[[Window, Result], object]
 """Told of each window and what a model made of it, before it is steadied; in the loop."""
 
 Rescue = Callable[[Model, Exception], bool]
 """Asked when a model fails at a window; True where another one was offered in its place."""
+
+
+class Alarmed(Protocol):
+    """Told what speaks against a release, in the loop."""
+
+    def __call__(self, kind: str, release: str | None, reason: str, **facts: object) -> object:
+        """An event of that kind, for people and in numbers."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Lane:
 
     Attributes:
         window: the one that was answered last.
+        alarmed: hears of drift; where nobody does, none is measured.
 
     Raises:
         BundleError, BackendError: a model cannot be loaded.
@@ -80,6 +92,7 @@ class Lane:
         self._offered: deque[tuple[Model, bool]] = deque()
         self.watch: Watch | None = None
         self.rescue: Rescue | None = None
+        self.alarmed: Alarmed | None = None
         self.window: Window | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
@@ -212,30 +225,36 @@ class Lane:
     def _ask(self, stage: "_Stage", window: Window) -> Result | None:
         """One model's answer; None where it failed, and what replaces it takes other windows."""
         try:
-            return stage.answer(window, self.watch)
+            return stage.answer(window, self.watch, self.alarmed)
         except (BackendError, InputError) as exc:
             before = self.model.manifest.inputs
             if self.rescue is None or not self.rescue(stage.model, exc):
                 raise
         self._take_over_offered()
-        return stage.answer(window, self.watch) if self.model.manifest.inputs == before else None
+        if self.model.manifest.inputs != before:
+            return None
+        return stage.answer(window, self.watch, self.alarmed)
 
 
 class _Stage:
     """One model of a lane, with what steadies its answers."""
 
-    __slots__ = ("_owned", "_smoother", "model", "passes")
+    __slots__ = ("_drift", "_measured", "_owned", "_smoother", "model", "passes")
 
     def __init__(self, what: ModelLike, passes: Callable[[Result], bool]) -> None:
         self._owned = not isinstance(what, Model)
         self.model = what if isinstance(what, Model) else Model.load(what)
         self.passes = passes
         self._smoother: Smoother | None = smoother(self.model.manifest.outputs)
+        self._drift: Drift | None = None
+        self._measured: Model | None = None
 
-    def answer(self, window: Window, watch: Watch | None) -> Result:
+    def answer(self, window: Window, watch: Watch | None, alarmed: Alarmed | None) -> Result:
         result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
         if watch is not None:
             watch(window, result)
+        if alarmed is not None:
+            self._measure(window, result, alarmed)
         if self._smoother is None:
             return result
         if window.broken:
@@ -248,6 +267,14 @@ class _Stage:
         self.model, self._owned = model, owned
         self._smoother = smoother(model.manifest.outputs)
 
+    def _measure(self, window: Window, result: Result, alarmed: Alarmed) -> None:
+        if self._measured is not self.model:
+            self._drift, self._measured = _drift_of(self.model, self._drift), self.model
+        found = None if self._drift is None else self._drift.add(window.data, result.outputs)
+        if found is not None:
+            release = f"{result.model.name}-{result.model.version}"
+            alarmed("drift", release, _told(found), **found._asdict())
+
     def reset(self) -> None:
         if self._smoother is not None:
             self._smoother.reset()
@@ -255,6 +282,22 @@ class _Stage:
     def close(self) -> None:
         if self._owned:
             self.model.close()
+
+
+def _drift_of(model: Model, before: Drift | None) -> Drift | None:
+    """What measures a model's drift; None where its bundle says nothing of what is normal."""
+    inputs = model.manifest.inputs
+    if model.baseline is None:
+        return None
+    try:
+        return Drift(Reference.read(model.baseline, len(inputs.channels)), inputs, before)
+    except BundleError as exc:
+        log.warning("%s: its drift is not measured: %s", model.ref.name, exc)
+        return None
+
+
+def _told(found: Drifted) -> str:
+    return f"{found.of}: {found.feature} has an index of {found.psi:.2f}, above {found.level:.2f}"
 
 
 def _sample(item: object) -> Sample:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from edgeml.errors import ConfigError, nearest
-from edgeml.lane import Cascade, Lane, ModelLike
+from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
 from edgeml.result import Result
 from edgeml.sensors.live import Live, LiveHealth, queue_capacity
 from edgeml.sensors.sample import Sample, Window
@@ -69,6 +69,11 @@ class Streams:
     def dropped(self) -> int:
         """Samples that live sources threw away since `arrivals`."""
         return sum(live.health().dropped for live in self._lives.values())
+
+    def listen(self, alarmed: Alarmed) -> None:
+        """Let every lane measure its drift, and tell of it."""
+        for lane in self.lanes:
+            lane.alarmed = alarmed
 
     def of(self, name: str) -> Sequence[Lane]:
         """The lanes that see a source; none for the name of an arrival of nothing."""

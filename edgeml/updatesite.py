@@ -13,7 +13,7 @@ from typing import Any, Final
 from edgeml.bundle import Bundle
 from edgeml.errors import ConfigError, EdgeMLError, InputError, UpdateError
 from edgeml.factory import Factory, probed
-from edgeml.lane import Lane, ModelLike
+from edgeml.lane import Alarmed, Lane, ModelLike
 from edgeml.manifest import CONFIDENT, InputSpec
 from edgeml.ota.host import Change, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent, Lately, Probation
@@ -32,8 +32,6 @@ _TELL_FRACTION: Final = 0.01
 """Progress is told when so much more has come."""
 
 Observer = Callable[[Change], object]
-Alarmed = Callable[[str, str | None, str], object]
-"""`alarmed(kind, release, reason)`: "latency" or "confidence", of which release, and why."""
 
 
 class Site:
@@ -53,7 +51,7 @@ class Site:
         self._observers: list[Observer] = []
         self._moved: Callable[[], object] = lambda: None
         self._over: Callable[[], bool] = lambda: False
-        self._alarmed: Alarmed = lambda *_: None
+        self._alarmed: Alarmed = lambda *_, **__: None
         self.store = Store(folder / self.name, report=lambda said: log.warning("%s", said))
         self._confident = self._factory.manifest.task in CONFIDENT
         self._lately = self._watching(self.store.journal.incumbent)
@@ -78,7 +76,7 @@ class Site:
         observers: list[Observer],
         moved: Callable[[], object],
         over: Callable[[], bool],
-        alarmed: Alarmed = lambda *_: None,
+        alarmed: Alarmed = lambda *_, **__: None,
     ) -> None:
         """Say where it serves, and who hears of changes; of what the start undid, at once.
 

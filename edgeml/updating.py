@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from edgeml.clock import Clock
 from edgeml.errors import ConfigError, EdgeMLError, UpdateError, nearest, told
-from edgeml.lane import Cascade, Lane, ModelLike
+from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
 from edgeml.ota.carryout import carry_out
 from edgeml.ota.lock import FolderLock, holder_of
 from edgeml.ota.mailbox import Mailbox, Request
@@ -27,7 +27,7 @@ from edgeml.ota.updater import Updater
 from edgeml.result import Result
 from edgeml.sync.settings import Mqtt, state_directory
 from edgeml.sync.shelf import Shelf as BrokerShelf
-from edgeml.updatesite import Alarmed, Observer, Site
+from edgeml.updatesite import Observer, Site
 
 log: Final = logging.getLogger("edgeml.updates")
 
@@ -74,7 +74,7 @@ class Updating:
         self._updaters: dict[str, tuple[Site, Updater]] = {}
         self.observers: list[Observer] = []
         self.moved: Callable[[], object] = lambda: None
-        self.alarmed: Alarmed = lambda *_: None
+        self.alarmed: Alarmed = lambda *_, **__: None
         self._move_due_s = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgeml-updates", daemon=True)
@@ -208,8 +208,8 @@ class Updating:
             self._clock,
         )
 
-    def _on_alarm(self, kind: str, release: str | None, reason: str) -> None:
-        self.alarmed(kind, release, reason)
+    def _on_alarm(self, kind: str, release: str | None, reason: str, **facts: object) -> None:
+        self.alarmed(kind, release, reason, **facts)
 
     def _moved_on(self) -> None:
         """A download has come on: say so, but not all the time."""

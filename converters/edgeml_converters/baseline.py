@@ -79,7 +79,7 @@ def make_baseline(
 
     Args:
         windows: float32 (n, *inputs.shape), raw.
-        scores: (n, k), the quantised model's answers on them, see `metrics.answers`.
+        scores: (n, k), the numbers that a device's results on them hold.
         labels: (n,) class indices of a classification, or None.
         inputs: names the channels.
         outputs: names the outputs.

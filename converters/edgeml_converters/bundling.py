@@ -10,6 +10,7 @@ from edgeml.errors import ConversionError
 from edgeml.manifest import PreprocessStep, Quantisation, Requires
 from edgeml.preprocess import EXACT_STEPS, Pipeline
 from edgeml.runtime.graph import read_graph
+from edgeml.runtime.model import Model
 from edgeml_converters.baseline import Baseline
 from edgeml_converters.inspection import oldest_runtime
 from edgeml_converters.measure import run_tflite
@@ -103,6 +104,14 @@ def is_exact(steps: tuple[PreprocessStep, ...]) -> bool:
 def pipeline_of(spec: Spec) -> Pipeline:
     """The preprocessing of a spec, compiled."""
     return Pipeline.from_steps(spec.preprocess, spec.inputs.shape, spec.inputs.sample_rate_hz)
+
+
+def told_by_device(
+    tflite: bytes, spec: Spec, created: str, windows: Floats
+) -> npt.NDArray[np.float64]:
+    """What the model's results hold on a device, (n, k): its drift is measured by these numbers."""
+    with Model.load(pack(tflite, spec.manifest(created))) as model:
+        return np.array([result.outputs for result in model.predict_batch(windows)], np.float64)
 
 
 def make_bundle(

@@ -20,13 +20,13 @@ from edgeml.errors import ConfigError
 from edgeml.manifest import Quantisation
 from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
-from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of
+from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of, told_by_device
 from edgeml_converters.datafiles import Data
 from edgeml_converters.fitting import check_schemes, fit
 from edgeml_converters.guess import guess_spec, plain_inputs
 from edgeml_converters.judge import Judge
 from edgeml_converters.material import gather_material
-from edgeml_converters.metrics import answers, choose_metric
+from edgeml_converters.metrics import choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.provenance import provenance
 from edgeml_converters.samples import Floats, check_windows
@@ -160,7 +160,7 @@ def convert(
         model, spec, judge, float_tflite, _float_outputs(tried), best, samples, prepared, judged
     )
     analysis, found = analyse(evidence, golden, origin)
-    said = answers(spec.outputs.task, best.outputs, inputs)
+    said = told_by_device(best.tflite, spec, when, judged.windows)
     bundle = make_bundle(
         best.tflite,
         spec,

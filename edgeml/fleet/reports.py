@@ -115,7 +115,8 @@ class Reports:
         self.devices[device] = standing
 
     def _hear_event(self, device: str, row: EventRow, since_s: float) -> None:
-        if row.kind not in ALARMS:
+        # What sensors give is nothing that a release does to a device.
+        if row.kind not in ALARMS or row.fields.get("of") == "inputs":
             return
         release = row.fields.get("release")
         if release == self.release:

@@ -44,6 +44,7 @@ class Model:
     Attributes:
         manifest: of the bundle; for a plain .tflite one that its tensors suggest.
         info: what was loaded, and how it runs.
+        baseline: what was normal when it was made, as the bundle says it; None where it does not.
         ref: name, version and digest, as results carry them.
         input_spec: the tensor that a preprocessed window goes into.
         output_specs: the tensors that `run_raw` gives.
@@ -68,6 +69,7 @@ class Model:
         )
         self.manifest = manifest
         self.info = info
+        self.baseline = source.baseline
         self.ref = ModelRef(manifest.name, manifest.version, source.sha256)
         self.input_spec = given
         self.output_specs = backend.outputs

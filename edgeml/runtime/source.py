@@ -9,7 +9,8 @@ quantised and integer outputs dequantised as in a bundle.
 import math
 import os
 import re
-from typing import Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
 
 from edgeml.bundle import MANIFEST, Bundle, read_file, split
 from edgeml.digest import sha256_hex
@@ -31,6 +32,7 @@ class Source(NamedTuple):
         graph: what the file says of itself.
         sha256: of the whole file, in hex.
         size_bytes: of the whole file.
+        baseline: the monitoring reference of a bundle that has one.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Source(NamedTuple):
     graph: Graph
     sha256: str
     size_bytes: int
+    baseline: Mapping[str, Any] | None = None
 
 
 def read_source(source: str | os.PathLike[str] | bytes | Bundle) -> Source:
@@ -72,7 +75,15 @@ def is_bundle(data: bytes, name: str = "model") -> bool:
 
 def _from_bundle(bundle: Bundle, name: str) -> Source:
     graph = read_graph(bundle.tflite, name)
-    return Source(name, bundle.tflite, bundle.manifest, graph, bundle.sha256, bundle.size_bytes)
+    return Source(
+        name,
+        bundle.tflite,
+        bundle.manifest,
+        graph,
+        bundle.sha256,
+        bundle.size_bytes,
+        bundle.baseline,
+    )
 
 
 def manifest_for(source: Source, given: TensorSpec, outputs: tuple[TensorSpec, ...]) -> Manifest:

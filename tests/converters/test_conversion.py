@@ -1,5 +1,6 @@
 """One conversion end to end: what is in the bundle, and that it is the same every time."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from edgeml import Bundle, Model
 from edgeml.runtime.graph import read_graph
 from edgeml_converters import Conversion, Spec, convert
+from edgeml_converters.bundling import told_by_device
 from edgeml_converters.schemes import AUTO
 
 CREATED = "2026-01-02T03:04:05Z"
@@ -191,6 +193,16 @@ def test_without_labels_a_model_is_judged_by_its_agreement_with_the_float_one(
     assert conversion.verdict.score > 0.97
 
 
+def test_the_baseline_is_of_the_numbers_that_results_hold_not_of_the_tensors(
+    conversion: Conversion, held_out: Any, spec: Spec
+) -> None:
+    squashed = spec.outputs._replace(postprocess={"activation": "sigmoid"})
+    other = dataclasses.replace(spec, outputs=squashed)
+    said = told_by_device(conversion.tflite, other, CREATED, held_out[0])
+    plain = told_by_device(conversion.tflite, spec, CREATED, held_out[0])
+    np.testing.assert_allclose(said, 1 / (1 + np.exp(-plain)), atol=1e-6)
+
+
 def test_the_baseline_counts_every_window_once(
     conversion: Conversion, held_out: Any, spec: Spec
 ) -> None:
@@ -208,6 +220,11 @@ def test_the_baseline_counts_every_window_once(
         assert sum(histogram["counts"]) == len(held_out[0])
         assert len(histogram["counts"]) == len(histogram["edges"]) + 1
         assert histogram["edges"] == sorted(set(histogram["edges"]))
+    with Model.load(conversion.bundle) as model:
+        said = np.array([result.outputs for result in model.predict_batch(held_out[0])])
+    for one, values in zip(baseline["outputs"], said.T, strict=True):
+        bins = np.searchsorted(one["edges"], values, side="right")
+        assert np.bincount(bins, minlength=len(one["counts"])).tolist() == one["counts"]
     confidence, accuracy = zip(*baseline["knots"], strict=True)
     assert list(confidence) == sorted(confidence)
     assert list(accuracy) == sorted(accuracy)

@@ -158,9 +158,11 @@ def test_an_alarm_of_a_device_that_runs_it_halts_it(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"release": "activity-1"}, {"release": "other-9"}], ids=["older", "another"]
+    "fields",
+    [{"release": "activity-1"}, {"release": "other-9"}, {"release": RELEASE, "of": "inputs"}],
+    ids=["older", "another", "of the sensors"],
 )
-def test_an_alarm_about_another_release_does_not_count(fields: dict[str, str]) -> None:
+def test_an_alarm_that_is_not_of_this_release_does_not_count(fields: dict[str, str]) -> None:
     fleet = Fleet(size=20)
     fleet.let(BUCKETS, lasting=False)
     conductor = fleet.conductor()
