@@ -38,6 +38,8 @@ def anomaly(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
     values = joined_decoder(outputs.tensors)
 
     def answer(score: float) -> Answer:
+        if score != score:  # a model that gives NaN has not found all to be well
+            return None, score, (score,)
         return (ANOMALY if score > threshold else NORMAL), score, (score,)
 
     if kind == "reconstruction":

@@ -7,6 +7,7 @@ logits, and non-maximum suppression by class. `outputs` of a result are rows of
 six numbers, best first: class, score, ymin, xmin, ymax, xmax.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +65,8 @@ def detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproces
         ManifestError: options or labels that do not fit the model's outputs.
     """
     limit = options.integer("max_detections", default=20)
+    if limit < 1:
+        raise ManifestError(f"outputs.postprocess.max_detections is {limit}; 1 is the least")
     threshold = 0.5 if spec.threshold is None else spec.threshold
     find = _finished(outputs) if DETECTION_OP in outputs.final_ops else None
     if find is None:
@@ -75,6 +78,8 @@ def detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproces
         order = np.argsort(-scores, kind="stable")[:limit]
         order = order[scores[order] >= threshold]
         rows = np.column_stack([classes[order], scores[order], boxes[order]])
+        if not (np.isfinite(scores).all() and np.isfinite(rows).all()):
+            return None, math.nan, ()
         numbers = tuple(rows.ravel().tolist())
         if not numbers:
             return None, float(scores.max()) if scores.size else 0.0, ()
@@ -96,9 +101,10 @@ def _finished(outputs: Outputs) -> Callable[[Sequence[Array]], Found]:
 
     def find(raw: Sequence[Array]) -> Found:
         values = {role: decoders[i](raw[i]) for role, i in at.items()}
-        count = int(values["count"].ravel()[0])
-        boxes = values["boxes"].reshape(-1, 4)[:count]
-        return boxes, values["classes"].ravel()[:count], values["scores"].ravel()[:count]
+        boxes, scores = values["boxes"].reshape(-1, 4), values["scores"].ravel()
+        count = float(values["count"].ravel()[0])
+        made = slice(int(count) if 0 <= count <= scores.size else None)
+        return boxes[made], values["classes"].ravel()[made], scores[made]
 
     return find
 
@@ -126,13 +132,17 @@ def _candidates(
     activate = ACTIVATIONS[name]
     to_corners = _box_format(options, count)
     iou = options.number("iou", default=0.5)
+    if not 0 <= iou <= 1:
+        raise ManifestError(f"outputs.postprocess.iou is {iou}; an overlap is 0 to 1")
 
     def find(raw: Sequence[Array]) -> Found:
         all_scores = activate(scores_of(raw[score_at]).reshape(count, classes))[:, first:]
         best = all_scores.argmax(axis=1)
         scores = all_scores[np.arange(count), best]
-        chosen = np.flatnonzero(scores >= threshold)
         boxes = to_corners(boxes_of(raw[box_at]).reshape(count, 4))
+        if not np.isfinite(scores).all():
+            return boxes, best.astype(np.float32), scores
+        chosen = np.flatnonzero(scores >= threshold)
         kept = chosen[suppress(boxes[chosen], scores[chosen], best[chosen], iou, limit)]
         return boxes[kept], best[kept].astype(np.float32), scores[kept]
 

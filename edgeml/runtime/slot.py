@@ -67,6 +67,8 @@ class ModelSlot:
             if self._closed:
                 raise BackendError("the slot is closed; make another")
             model = load if isinstance(load, Model) else load()
+            if model is self._model:
+                return model
             try:
                 if verify is not None:
                     verify(model)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ManifestError
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.detection import Detection, detections, suppress
+from edgeml.runtime.detection import ROLES, Detection, detections, suppress
 from edgeml.runtime.graph import DETECTION_OP
 from edgeml.runtime.outputs import Answer, Outputs
 from edgeml.runtime.postprocess import build
@@ -143,20 +143,65 @@ def test_the_boxes_may_be_the_second_output() -> None:
     assert build(OutputSpec("detection"), outputs)(raw, NONE)[1] == 0.75
 
 
+def finished() -> list[npt.NDArray[np.float32]]:
+    """What the operator of such a file gives: two objects, and what lies behind them."""
+    return [
+        np.array([[*TWO, [0, 0, 0, 0]]], np.float32),
+        np.array([[1, 0, 0]], np.float32),
+        np.array([[0.75, 0.625, 0.9375]], np.float32),
+        np.array([2], np.float32),
+    ]
+
+
+def taken(made: list[npt.NDArray[np.float32]]) -> Answer:
+    tensors = tuple(tensor(*r.shape) for r in made)
+    outputs = Outputs(tensors, (DETECTION_OP,) * 4, (0, 1, 2, 3), (1,))
+    return build(OutputSpec("detection"), outputs)(made, NONE)
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 0, 3, 1)])
 def test_a_file_with_its_own_suppression_is_taken_as_it_is(order: tuple[int, ...]) -> None:
     """The file may list the operator's outputs in any order; the graph says which is which."""
-    made = [
-        np.array([[*TWO, [0, 0, 0, 0]]], np.float32),
-        np.array([[1, 0, 0]], np.float32),
-        np.array([[0.75, 0.625, 0.99]], np.float32),
-        np.array([2], np.float32),
-    ]
+    made = finished()
     raw = [made[i] for i in order]
     outputs = Outputs(tuple(tensor(*r.shape) for r in raw), (DETECTION_OP,) * 4, order, (1,))
     label, score, numbers = build(OutputSpec("detection", ("cat", "dog")), outputs)(raw, NONE)
     assert (label, score) == ("dog", 0.75)
     assert [d.label for d in detections(numbers, ("cat", "dog"))] == ["dog", "cat"]
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 1)])
+def test_a_detector_that_gives_nan_found_nothing_and_says_so(place: tuple[int, int]) -> None:
+    scores = [[0.75, 0.0], [0.0, 0.875]]
+    scores[place[0]][place[1]] = math.nan
+    label, score, numbers = answer(TWO, scores)
+    assert (label, numbers) == (None, ())
+    assert math.isnan(score)
+
+
+def test_a_box_that_is_nowhere_is_no_object() -> None:
+    label, score, numbers = answer([TWO[0], [math.nan, 0, 1, 1]], [[0.75, 0.0], [0.0, 0.875]])
+    assert (label, numbers) == (None, ())
+    assert math.isnan(score)
+
+
+@pytest.mark.parametrize(
+    ("role", "bad"),
+    [(role, bad) for role in ("boxes", "classes", "scores") for bad in (math.nan, math.inf)],
+)
+def test_nan_from_a_files_own_suppression_is_said_and_never_raised(role: str, bad: float) -> None:
+    made = finished()
+    made[ROLES.index(role)].flat[0] = bad
+    label, score, numbers = taken(made)
+    assert (label, numbers) == (None, ())
+    assert math.isnan(score)
+
+
+@pytest.mark.parametrize("count", [math.nan, math.inf, -1, 1e9])
+def test_a_count_that_cannot_be_leaves_the_scores_to_decide(count: float) -> None:
+    made = finished()
+    made[3][0] = count
+    assert taken(made)[:2] == ("class 0", 0.9375)
 
 
 def test_a_detection_says_where_and_what() -> None:
@@ -176,6 +221,8 @@ def test_a_detection_says_where_and_what() -> None:
         (((1, 2, 4), (1, 2, 2)), {"anchors": [["x"]]}, (), "not a list of boxes"),
         (((1, 2, 4), (1, 2, 2)), {"activation": "softmx"}, (), "did you mean 'softmax'"),
         (((1, 2, 4), (1, 2, 2)), {"io": 0.5}, (), "did you mean 'iou'"),
+        (((1, 2, 4), (1, 2, 2)), {"iou": 1.5}, (), "an overlap is 0 to 1"),
+        (((1, 2, 4), (1, 2, 2)), {"max_detections": 0}, (), "1 is the least"),
         (
             ((1, 2, 4), (1, 2, 2)),
             {"anchors": [[0, 0, 1, 1]] * 2, "scale": [1, 1, 0, 1]},

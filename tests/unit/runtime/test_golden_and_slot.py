@@ -101,6 +101,15 @@ def test_where_the_new_model_fails_the_old_one_stays(failure: str) -> None:
                 model.predict(windows(1)[0])
 
 
+def test_the_model_that_serves_may_be_offered_again_and_goes_on() -> None:
+    def refuse(_: Model) -> None:
+        raise VerificationError("not on this machine")
+
+    with ModelSlot(Model.load(OLD)) as slot:
+        assert slot.swap(slot.model, verify=refuse) is slot.model
+        assert slot.predict(windows(1)[0]).label is not None
+
+
 def test_while_the_new_model_loads_the_old_one_serves() -> None:
     window = windows(1)[0]
     with ModelSlot(Model.load(OLD)) as slot:

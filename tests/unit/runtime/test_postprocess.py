@@ -130,6 +130,20 @@ def test_an_anomaly_is_what_an_autoencoder_cannot_reproduce() -> None:
     )  # at the threshold, not above
 
 
+@pytest.mark.parametrize(
+    ("values", "options"),
+    [([math.nan, 2], None), ([math.nan], None), ([math.nan, 0], {"centres": [[0, 0]]})],
+    ids=["reconstruction", "output", "distance"],
+)
+def test_an_anomaly_model_that_gives_nan_has_not_found_all_to_be_normal(
+    values: list[float], options: Mapping[str, Any] | None
+) -> None:
+    spec = OutputSpec("anomaly", threshold=1.0, postprocess=options)
+    label, score, _ = answer(spec, values, "", [1, 2])
+    assert label is None
+    assert math.isnan(score)
+
+
 def test_an_anomaly_may_be_the_models_one_number() -> None:
     assert answer(OutputSpec("anomaly", threshold=0.5), [0.75], "", [1, 2])[:2] == ("anomaly", 0.75)
 
