@@ -17,8 +17,7 @@ from edgeml.health import DeviceHealth, loop_health
 from edgeml.lane import Lane
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
-from edgeml.monitor.trigger import Trigger
-from edgeml.reactions import Action, Reaction, check_reaction
+from edgeml.reactions import Action, Reaction, Trigger, check_reaction
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sampling import Sampler, Samples
@@ -179,6 +178,7 @@ class Device:
     ) -> None:
         """Call something when a label begins, and when it ends: a lamp, a relay, a message.
 
+        Several labels of a multi-label model, or of a detector, may hold at once.
         The calls are made in the loop, before `run` yields the result; what they
         raise ends the loop.
 
@@ -264,6 +264,10 @@ class Device:
                     self._turn_duty(self._duty)
         self._streams.complain_of_nothing()
 
+    def check(self, source: Items | Mapping[str, Items]) -> None:
+        """See that a source is what the models take; raises what `run` would."""
+        self._streams.check(source)
+
     def wait_delivered(self, timeout_s: float) -> bool:
         """Wait until everything produced so far is delivered.
 
@@ -316,8 +320,9 @@ class Device:
             if why is not None and lane.window is not None:
                 self._delivery.put_sample(result, lane.window.data, why)
             self._note_health(self._delivery)
+        labels = lane.labels(result) if self._reactions else ()
         for reaction in self._reactions:
-            reaction.push(result)
+            reaction.push(result, labels)
 
     def _note_health(self, delivery: Delivery) -> None:
         """Refresh what the health topic says of the loop, now and then."""

@@ -9,7 +9,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -18,7 +18,8 @@ from edgeml.monitor.drift import Drift, Drifted, Reference
 from edgeml.result import Result
 from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
-from edgeml.runtime.smoothing import Smoother, smoother
+from edgeml.runtime.postprocess import active_labels, least_score
+from edgeml.runtime.smoothing import Smoother, smoother, steadies_labels
 from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
@@ -98,7 +99,7 @@ class Lane:
             gate = what.gate if isinstance(what, Cascade) else what
             self._stages.append(_Stage(gate, _always))
             if isinstance(what, Cascade):
-                passes = _passes(what.when, self.model)
+                passes = _passes(what.when, self)
                 self._stages.append(_Stage(what.then, passes))
                 _check_cascade(*self.models)
             self._ranges = limits or {}
@@ -122,6 +123,22 @@ class Lane:
     def stats(self) -> WindowStats:
         """What the windower met since the last `restart`."""
         return self._windower.stats
+
+    def labels(self, result: Result) -> Collection[str | None]:
+        """The labels that hold for a result of this lane.
+
+        Of a multi-label model each that reaches the threshold, of a detector each that an
+        object has; the result's own alone where there is one, or where smoothing decided it.
+        """
+        model = next(one for one in self.models if one.ref.name == result.model.name)
+        spec = model.manifest.outputs
+        if spec.task == "multilabel" and not steadies_labels(spec):
+            return active_labels(result.outputs, spec.labels, least_score(spec))
+        if spec.task == "detection" and not steadies_labels(spec):
+            from edgeml.runtime.detection import detections  # most models load without it
+
+            return {found.label for found in detections(result.outputs, spec.labels)}
+        return (result.label,)
 
     def restart(self) -> None:
         """Begin a new stream: no window under way, nothing counted, nothing to steady by."""
@@ -215,6 +232,7 @@ class Lane:
         self.window = window
         for stage in self._stages:
             if results and not stage.passes(results[-1]):
+                stage.pass_over(window)
                 break
             result = self._ask(stage, window)
             if result is None:
@@ -239,32 +257,51 @@ class Lane:
 class _Stage:
     """One model of a lane, with what steadies its answers."""
 
-    __slots__ = ("_drift", "_measured", "_owned", "_smoother", "model", "passes")
+    __slots__ = (
+        "_broken",
+        "_drift",
+        "_measured",
+        "_owned",
+        "_smoother",
+        "_unseen",
+        "model",
+        "passes",
+    )
 
     def __init__(self, what: ModelLike, passes: Callable[[Result], bool]) -> None:
         self._owned = not isinstance(what, Model)
         self.model = what if isinstance(what, Model) else Model.load(what)
         self.passes = passes
+        self._broken, self._unseen = False, 0
         self._smoother: Smoother | None = smoother(self.model.manifest.outputs)
         self._drift: Drift | None = None
         self._measured: Model | None = None
 
     def answer(self, window: Window, watch: Watch | None, alarmed: Alarmed | None) -> Result:
-        result = self.model.predict(window.data, window.start_s, window.end_s, window.new)
+        new = None if window.new is None else window.new + self._unseen
+        broken = window.broken or self._broken
+        self._broken, self._unseen = False, 0
+        result = self.model.predict(window.data, window.start_s, window.end_s, new)
         if watch is not None:
             watch(window, result)
         if alarmed is not None:
             self._measure(window, result, alarmed)
         if self._smoother is None:
             return result
-        if window.broken:
+        if broken:
             self._smoother.reset()
         return self._smoother.push(result)
+
+    def pass_over(self, window: Window) -> None:
+        """The gate let it not pass: its rows are new, for filters, when the next one comes."""
+        self._broken |= window.broken
+        self._unseen += window.new or 0
 
     def take_over(self, model: Model, *, owned: bool) -> None:
         if model is not self.model:
             self.close()
         self.model, self._owned = model, owned
+        self._unseen = model.manifest.inputs.window  # it begins anew, whatever it saw before
         self._smoother = smoother(model.manifest.outputs)
 
     def _measure(self, window: Window, result: Result, alarmed: Alarmed) -> None:
@@ -327,19 +364,19 @@ def _always(_: Result) -> bool:
 
 
 def _passes(
-    when: str | Sequence[str] | Callable[[Result], bool], gate: Model
+    when: str | Sequence[str] | Callable[[Result], bool], lane: Lane
 ) -> Callable[[Result], bool]:
     if callable(when):
         return when
     wanted: Final = frozenset((when,) if isinstance(when, str) else when)
-    known = labels_of(gate)
+    known = labels_of(lane.model)
     for label in wanted:
         if label not in known:
             raise ConfigError(
-                f"cascade: the gate {gate.ref.name} has no label {label!r}; "
+                f"cascade: the gate {lane.model.ref.name} has no label {label!r}; "
                 f"it has {', '.join(known) or 'none'}{nearest(label, known)}"
             )
-    return lambda result: result.label in wanted
+    return lambda result: not wanted.isdisjoint(lane.labels(result))
 
 
 def _check_cascade(gate: Model, then: Model) -> None:

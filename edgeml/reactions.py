@@ -1,15 +1,62 @@
-"""What a device does when a label begins or ends: a lamp, a relay, a message."""
+"""What a device does when a label begins or ends, once and without flicker: a lamp, a message."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from edgeml.errors import ConfigError, nearest
 from edgeml.lane import labels_of
-from edgeml.monitor.trigger import Edge, Trigger
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 
 Action = Callable[[Result], object]
+
+
+class Edge(Enum):
+    """What a label just did."""
+
+    BEGAN = "began"
+    ENDED = "ended"
+
+
+class Trigger:
+    """Watches for one label.
+
+    Args:
+        label: the label to watch for.
+        windows: so many results in a row with the label begin it, and so many
+            without it end it.
+
+    Raises:
+        ConfigError: less than one window.
+    """
+
+    __slots__ = ("_active", "_against", "_windows", "label")
+
+    def __init__(self, label: str, windows: int = 1) -> None:
+        if windows < 1:
+            raise ConfigError(f"windows={windows}: it takes at least one result to decide")
+        self.label = label
+        self._windows = windows
+        self._active = False
+        self._against = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether the label holds."""
+        return self._active
+
+    def push(self, label: str | None) -> Edge | None:
+        """Take the next result's label; say whether that begins or ends it."""
+        if (label == self.label) == self._active:
+            self._against = 0
+            return None
+        self._against += 1
+        if self._against < self._windows:
+            return None
+        self._against = 0
+        self._active = not self._active
+        return Edge.BEGAN if self._active else Edge.ENDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +75,12 @@ class Reaction:
     began: Action
     ended: Action | None
 
-    def push(self, result: Result) -> None:
-        """Take a result; call what it calls for."""
+    def push(self, result: Result, labels: Collection[str | None]) -> None:
+        """Take a result and the labels that hold for it; call what it calls for."""
         if self.model is not None and self.model != result.model.name:
             return
-        edge = self.trigger.push(result.label)
+        label = self.trigger.label
+        edge = self.trigger.push(label if label in labels else None)
         if edge is Edge.BEGAN:
             self.began(result)
         elif edge is Edge.ENDED and self.ended is not None:

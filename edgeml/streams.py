@@ -83,8 +83,8 @@ class Streams:
         """Each queue, by its source's name."""
         return {name: live.health() for name, live in self._lives.items()}
 
-    def restart(self, source: Items | Mapping[str, Items]) -> Mapping[str, Items]:
-        """Check the sources and begin anew with them.
+    def check(self, source: Items | Mapping[str, Items]) -> Mapping[str, Items]:
+        """See that there is a source for each stream, and that it fits.
 
         Returns:
             The sources by name.
@@ -98,7 +98,13 @@ class Streams:
         for name, one in sources.items():
             for lane in self._lanes[name]:
                 check_source(one, lane.model)
-                lane.restart()
+        return sources
+
+    def restart(self, source: Items | Mapping[str, Items]) -> Mapping[str, Items]:
+        """`check`, and begin anew with these sources."""
+        sources = self.check(source)
+        for lane in self.lanes:
+            lane.restart()
         self._lives = {}
         return sources
 

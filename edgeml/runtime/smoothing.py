@@ -108,7 +108,7 @@ class Hysteresis:
     def push(self, result: Result) -> Result:
         """The result with the steadied label and score."""
         own = self._own_score(result)
-        if self._held is not None and own < self._off:
+        if self._held is not None and not own >= self._off:  # NaN holds nothing
             self._held = None
         if result.label is not None and result.score >= self._on:
             self._held = result.label
@@ -126,6 +126,11 @@ class Hysteresis:
         self._held = None
 
 
+def steadies_labels(outputs: OutputSpec) -> bool:
+    """Whether a label is decided over time, and the outputs of one window are not to be asked."""
+    return (outputs.smoothing or {}).get("kind") in ("votes", "hysteresis")
+
+
 def smoother(outputs: OutputSpec) -> Smoother | None:
     """What the manifest asks for; None where it asks for nothing.
 
@@ -140,6 +145,8 @@ def smoother(outputs: OutputSpec) -> Smoother | None:
         raise ManifestError(
             f"outputs.smoothing.kind {kind!r} is none of {', '.join(KINDS)}{nearest(kind, KINDS)}"
         )
+    if outputs.task in _MEANINGLESS[kind]:
+        raise ManifestError(f"outputs.smoothing {kind!r} has no meaning for {outputs.task}")
     made = KINDS[kind](fields, outputs)
     fields.finish()
     return made
@@ -153,8 +160,6 @@ def _votes(fields: Fields, _: OutputSpec) -> Smoother:
 
 
 def _mean(fields: Fields, outputs: OutputSpec) -> Smoother:
-    if outputs.task in ("detection", "embedding"):
-        raise ManifestError(f"outputs.smoothing 'mean' has no meaning for {outputs.task}")
     return Mean(_count(fields), outputs)
 
 
@@ -162,8 +167,6 @@ def _hysteresis(fields: Fields, outputs: OutputSpec) -> Smoother:
     on, off = fields.number("on"), fields.number("off")
     if off > on:
         raise ManifestError(f"outputs.smoothing: off is {off}; it should not be above on ({on})")
-    if outputs.task not in ("classification", "multilabel"):
-        raise ManifestError(f"outputs.smoothing 'hysteresis' has no meaning for {outputs.task}")
     return Hysteresis(on, off, outputs.labels)
 
 
@@ -188,6 +191,11 @@ def _decide(means: tuple[float, ...], outputs: OutputSpec) -> tuple[str | None, 
     return (outputs.labels[means.index(score)] if score >= threshold else None), score
 
 
+_MEANINGLESS: Final = {
+    "votes": ("regression", "embedding"),
+    "mean": ("detection", "embedding"),
+    "hysteresis": ("regression", "anomaly", "detection", "embedding"),
+}
 KINDS: Final[Mapping[str, Callable[[Fields, OutputSpec], Smoother]]] = {
     "votes": _votes,
     "mean": _mean,

@@ -142,6 +142,15 @@ def test_a_nan_outputs_mean_is_nan_and_names_no_label(outputs: tuple[float, ...]
     assert math.isnan(steadied.score)
 
 
+def test_hysteresis_holds_no_label_through_a_model_that_gives_nan() -> None:
+    made = smoother(spec({"kind": "hysteresis", "on": 0.8, "off": 0.5}))
+    assert made is not None
+    assert made.push(result("a", 0.9, (0.9, 0.1))).label == "a"
+    broken = made.push(result(None, math.nan, (math.nan, 0.1)))
+    assert broken.label is None
+    assert math.isnan(broken.score)
+
+
 @pytest.mark.parametrize(
     ("smoothing", "task", "message"),
     [
@@ -153,6 +162,7 @@ def test_a_nan_outputs_mean_is_nan_and_names_no_label(outputs: tuple[float, ...]
         ({"kind": "mean", "n": 10**9}, "classification", "1 to 10000"),
         ({"kind": "mean", "n": 5, "m": 1}, "classification", "did you mean 'n'|not a known key"),
         ({"kind": "mean", "n": 5}, "embedding", "no meaning for embedding"),
+        ({"kind": "votes", "k": 1, "n": 1}, "regression", "no meaning for regression"),
         ({"kind": "hysteresis", "on": 0.5, "off": 0.8}, "classification", "not be above on"),
         ({"kind": "hysteresis", "on": 1, "off": 0}, "regression", "no meaning for regression"),
         ({}, "classification", "kind is missing"),

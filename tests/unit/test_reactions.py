@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml.errors import ConfigError
-from edgeml.monitor.trigger import Edge, Trigger
+from edgeml.reactions import Edge, Trigger
 
 
 def _edges(labels: str, windows: int) -> list[tuple[int, str]]:
