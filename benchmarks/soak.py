@@ -25,7 +25,7 @@ from typing import Any, Final
 from edgeml import Device
 from edgeml.bundle import Bundle, pack
 from edgeml.health import DeviceHealth
-from edgeml.runtime.memory import rss_mb
+from edgeml.runtime.process import rss_mb
 from edgeml.sensors import IioBuffered, Sensor
 from edgeml.sensors.fake_iio import FakeIio
 

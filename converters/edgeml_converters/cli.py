@@ -107,8 +107,8 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    from edgeml.sensors.windowfile import read_labels
     from edgeml_converters.conversion import convert, step_count
+    from edgeml_converters.datafiles import read_labels
     from edgeml_converters.report import write_report
     from edgeml_converters.spec import read_spec
 

@@ -1,26 +1,53 @@
 """Takes calibration and evaluation data in any form: a path, an array, or a generator of windows.
 
 Files and folders are read by `edgeml.sensors.windowfile`, as `edgeml predict`
-reads them; here is only what a converter's callers may hand over beside a path.
+reads them; here is only what a converter's callers may hand over beside a path, and labels.
 """
 
 import os
 from collections.abc import Iterable
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.errors import InputError
+from edgeml.errors import InputError, SensorError
 from edgeml.manifest import InputSpec
-from edgeml.sensors.windowfile import WindowFile, read_windows
+from edgeml.sensors.arrayfile import read_arrays
+from edgeml.sensors.windowfile import LABEL_NAMES, WindowFile, named, read_windows
 
 Data = str | os.PathLike[str] | npt.ArrayLike | Iterable[Any]
 """What windows may come as."""
 
 MAX_GENERATED: Final = 2000
 """How many windows are taken of a generator, which may have no end."""
+
+
+def read_labels(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
+    """Labels, one a window: an npy, an npz with `labels` or `y`, or a text file with one a line.
+
+    Raises:
+        InputError: there is no such file, or it holds none.
+    """
+    source = Path(path)
+    try:
+        if source.suffix.lower() in (".npy", ".npz"):
+            arrays = read_arrays(source)
+            labels = arrays if isinstance(arrays, np.ndarray) else named(arrays, LABEL_NAMES)
+            if labels is None:
+                raise InputError(f"{source}: no array named {' or '.join(LABEL_NAMES)}")
+            return labels
+        lines = [line.strip() for line in source.read_text("utf-8").splitlines() if line.strip()]
+    except SensorError as exc:
+        raise InputError(str(exc)) from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InputError(f"{source}: cannot be read ({exc})") from exc
+    try:
+        return np.array([float(line) for line in lines])
+    except ValueError:
+        return np.array(lines)
 
 
 def gather(data: Data, inputs: InputSpec, what: str) -> WindowFile:

@@ -12,19 +12,6 @@ import argparse
 
 from edgeml.cli.output import INTERPRETERS, format_table, print_json
 
-_TEXT = (
-    ("p50_us", "predict, median", "µs"),
-    ("p95_us", "predict, 95th percentile", "µs"),
-    ("p99_us", "predict, 99th percentile", "µs"),
-    ("pre_us", "  preprocessing", "µs"),
-    ("invoke_us", "  quantisation and interpreter", "µs"),
-    ("post_us", "  postprocessing", "µs"),
-    ("overhead_us", "above the interpreter alone", "µs"),
-    ("peak_rss_mb", "peak RSS of the process", "MiB"),
-    ("cold_start_ms", "from the start of Python to a result", "ms"),
-    ("instructions", "instructions a prediction (ARM lab)", ""),
-)
-
 _NO_OPERATORS = (
     "Times by operator: the Python package of {backend} gives none; TFLite's own C++ "
     "benchmark_model does (--enable_op_profiling=true), and opens this file as it is."
@@ -54,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
         args.bundle, args.runs, backend=args.backend, threads=args.threads, board=args.board
     )
     if args.json:
-        print_json({key: report[key] for key in MEASURES})
+        print_json({key: report[key] for key, _, _ in MEASURES})
         return 0
-    rows = [(title, report[key], unit) for key, title, unit in _TEXT]
+    rows = [(title, report[key], unit) for key, title, unit in MEASURES]
     print(
         f"{report['name']} version {report['version']} on {report['backend']} "
         f"{report['backend_version']}, {report['runs']} predictions\n"

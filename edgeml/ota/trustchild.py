@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from edgeml.errors import UpdateError, told
-from edgeml.runtime.limits import limit_process
+from edgeml.runtime.process import limit_process
 
 CPU_S: Final = 120
 MEMORY_MB: Final = 512

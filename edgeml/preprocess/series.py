@@ -6,8 +6,8 @@ from edgeml.arrays import Wide
 from edgeml.errors import PreprocessError
 from edgeml.jsonread import Fields
 from edgeml.preprocess.params import choice, indices, whole
+from edgeml.preprocess.spectral import WINDOWS, window_function
 from edgeml.preprocess.stage import Array, Index, Signal, Stage, signal, widen
-from edgeml.preprocess.windows import WINDOWS, window_function
 
 
 def detrend(fields: Fields, given: Signal) -> Stage:

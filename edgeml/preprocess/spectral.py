@@ -6,6 +6,7 @@ float64 keeps a model's features the same on both.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -15,7 +16,16 @@ from edgeml.jsonread import Fields
 from edgeml.manifest import MAX_ELEMENTS
 from edgeml.preprocess.params import choice, whole
 from edgeml.preprocess.stage import Array, Signal, Stage, signal, widen
-from edgeml.preprocess.windows import WINDOWS, window_function
+
+COSINES: Final = {
+    "hann": (0.5, 0.5),
+    "hamming": (0.54, 0.46),
+    "blackman": (0.42, 0.5, 0.08),
+    "rectangular": (1.0,),
+}
+"""Each window as a sum of cosines with alternating signs (Harris, 1978)."""
+
+WINDOWS: Final = tuple(COSINES)
 
 SPECTRA = ("magnitude", "power")
 MAX_TRANSFORM = 1 << 16
@@ -110,6 +120,22 @@ class Frames:
         """(..., columns, rows) to (..., columns, frames, bins)."""
         cut = np.lib.stride_tricks.sliding_window_view(columns, self.frame, axis=-1)
         return spectrum(cut[..., :: self.hop, :] * self.taper, self.n_fft, output)
+
+
+def window_function(name: str, size: int, periodic: bool = True) -> Wide:
+    """A window of `size` values, float64.
+
+    Periodic leaves out the last of size + 1 symmetric values, so that frames
+    overlapping by half add up evenly; symmetric has both ends.
+    """
+    if size == 1:
+        return np.ones(1)
+    span = size if periodic else size - 1
+    phase = 2 * np.pi * np.arange(size) / span
+    total = np.zeros(size)
+    for k, weight in enumerate(COSINES[name]):
+        total += (-1) ** k * weight * np.cos(k * phase)
+    return total
 
 
 def spectrum(x: Wide, n_fft: int, output: str) -> Wide:

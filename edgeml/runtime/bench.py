@@ -24,19 +24,20 @@ LAB: Final = "EDGEML_ARM_LAB"
 BOARDS: Final = ("arm64", "armhf")
 """A Raspberry Pi 4 with a 64-bit and with a 32-bit system."""
 
-MEASURES: Final[Mapping[str, str]] = {
-    "p50_us": "of `predict`, the median",
-    "p95_us": "its 95th percentile",
-    "p99_us": "its 99th percentile",
-    "pre_us": "preprocessing in it, the median, as those that follow",
-    "invoke_us": "quantisation and interpreter in it",
-    "post_us": "postprocessing in it",
-    "overhead_us": "above the interpreter alone on an input already quantised",
-    "peak_rss_mb": "of the process",
-    "cold_start_ms": "from the start of Python to the first result",
-    "instructions": "of a prediction; None without the ARM lab",
-}
-"""What is measured. Times by operator are not: neither interpreter's Python package gives them."""
+MEASURES: Final = (
+    ("p50_us", "predict, median", "µs"),
+    ("p95_us", "predict, 95th percentile", "µs"),
+    ("p99_us", "predict, 99th percentile", "µs"),
+    ("pre_us", "  preprocessing", "µs"),
+    ("invoke_us", "  quantisation and interpreter", "µs"),
+    ("post_us", "  postprocessing", "µs"),
+    ("overhead_us", "above the interpreter alone", "µs"),
+    ("peak_rss_mb", "peak RSS of the process", "MiB"),
+    ("cold_start_ms", "from the start of Python to a result", "ms"),
+    ("instructions", "instructions a prediction (ARM lab)", ""),
+)
+"""What is measured, and its unit. Times by operator are not: neither interpreter's Python package
+gives them. Instructions are None without the ARM lab."""
 
 _COLD_STARTS: Final = 5
 _COUNTED: Final = (5, 25)

@@ -10,7 +10,7 @@ import os
 import sys
 
 from edgeml.errors import BackendError, EdgeMLError, told
-from edgeml.runtime.limits import limit_process
+from edgeml.runtime.process import limit_process
 
 
 def main(argv: list[str]) -> int:

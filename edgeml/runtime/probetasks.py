@@ -15,8 +15,8 @@ from edgeml.bundle import Bundle, read_file
 from edgeml.manifest import Budgets
 from edgeml.runtime.backend import open_backend
 from edgeml.runtime.golden import GoldenReport, check_golden
-from edgeml.runtime.memory import peak_rss_mb
 from edgeml.runtime.model import Model
+from edgeml.runtime.process import peak_rss_mb
 from edgeml.runtime.source import is_bundle, read_source
 from edgeml.runtime.tensors import quantise
 

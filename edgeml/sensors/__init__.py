@@ -75,40 +75,7 @@ _HOMES = {
     "queue_capacity": "live",
 }
 
-__all__ = [
-    "Batch",
-    "Block",
-    "Camera",
-    "Driver",
-    "Duty",
-    "DutyHealth",
-    "DutyLimits",
-    "DutyReading",
-    "IioBuffered",
-    "IioPolled",
-    "Limits",
-    "Live",
-    "LiveHealth",
-    "Microphone",
-    "Mpu6050",
-    "MqttTopic",
-    "Patience",
-    "Replay",
-    "Sample",
-    "Sensor",
-    "SerialLines",
-    "Source",
-    "SourceHealth",
-    "SourceState",
-    "Subscriber",
-    "System",
-    "Window",
-    "WindowStats",
-    "Windower",
-    "next_duty",
-    "queue_capacity",
-]
-
+__all__ = list(_HOMES)
 
 __getattr__ = lazily(__name__, {name: f"{__name__}.{home}" for name, home in _HOMES.items()})
 

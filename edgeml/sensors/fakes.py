@@ -2,7 +2,8 @@
 
 For your own tests as much as for those of this package: give `Mpu6050` a
 `FakeBus`, `Microphone` a `FakeSoundCard`, `Camera` a `FakeCamera`, `MqttTopic` a
-`FakeSubscriber` and `Sensor` a `FakeDriver`, and pull their plugs.
+`FakeSubscriber`, `SerialLines` the port of a `FakeBoard` and `Sensor` a
+`FakeDriver`, and pull their plugs.
 """
 
 import errno
@@ -272,3 +273,31 @@ class FakeSubscriber:
             receive = self._receivers.get(topic)
         if receive is not None:
             receive(payload)
+
+
+class FakeBoard:
+    """A microcontroller that prints what it is told to, on a pseudo-terminal.
+
+    `port` is what `SerialLines` opens.
+    """
+
+    def __init__(self) -> None:
+        import pty  # POSIX only
+
+        self._main, self._far = pty.openpty()
+        self.port = os.ttyname(self._far)
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """Print, or nothing when it is unplugged."""
+        with self._lock:
+            if self._main >= 0:
+                os.write(self._main, text.encode())
+
+    def unplug(self) -> None:
+        """Hang up; harmless when it has."""
+        with self._lock:
+            for fd in (self._main, self._far):
+                if fd >= 0:
+                    os.close(fd)
+            self._main = self._far = -1

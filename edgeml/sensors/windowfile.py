@@ -74,31 +74,6 @@ def read_windows(path: str | os.PathLike[str], inputs: InputSpec) -> WindowFile:
     )
 
 
-def read_labels(path: str | os.PathLike[str]) -> Array:
-    """Labels, one a window: an npy, an npz with `labels` or `y`, or a text file with one a line.
-
-    Raises:
-        InputError: there is no such file, or it holds none.
-    """
-    source = Path(path)
-    try:
-        if source.suffix.lower() in (".npy", ".npz"):
-            arrays = read_arrays(source)
-            labels = arrays if isinstance(arrays, np.ndarray) else named(arrays, LABEL_NAMES)
-            if labels is None:
-                raise InputError(f"{source}: no array named {' or '.join(LABEL_NAMES)}")
-            return labels
-        lines = [line.strip() for line in source.read_text("utf-8").splitlines() if line.strip()]
-    except SensorError as exc:
-        raise InputError(str(exc)) from exc
-    except (OSError, UnicodeDecodeError) as exc:
-        raise InputError(f"{source}: cannot be read ({exc})") from exc
-    try:
-        return np.array([float(line) for line in lines])
-    except ValueError:
-        return np.array(lines)
-
-
 def cut(array: Array, inputs: InputSpec, where: str) -> tuple[Array, Array]:
     """Windows of whatever an array holds, and which of its rows each comes from.
 

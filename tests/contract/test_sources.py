@@ -36,9 +36,9 @@ from edgeml.sensors import (
     SourceState,
     System,
 )
-from edgeml.sensors.fake_board import FakeBoard
 from edgeml.sensors.fake_iio import ACCEL, FakeIio
 from edgeml.sensors.fakes import (
+    FakeBoard,
     FakeBus,
     FakeCamera,
     FakeMpu6050,

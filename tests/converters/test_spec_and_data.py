@@ -8,8 +8,9 @@ import pytest
 
 from edgeml.errors import ConfigError, InputError
 from edgeml.manifest import InputSpec, channels
-from edgeml.sensors.windowfile import read_labels, read_windows
+from edgeml.sensors.windowfile import read_windows
 from edgeml_converters import read_spec
+from edgeml_converters.datafiles import read_labels
 from edgeml_converters.samples import Samples, standardize_step
 
 INPUTS = InputSpec(channels(("x", "y"), "g"), 50.0, 4, 2, (4, 2))

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from edgeml.errors import BundleError, EdgeMLError
-from edgeml.runtime.memory import peak_rss_mb, rss_mb
 from edgeml.runtime.probe import ProbeLimits, probe
+from edgeml.runtime.process import peak_rss_mb, rss_mb
 from edgeml.runtime.source import read_source
 from tests.faults.fuzz import Fuzzer, good_files
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeml.runtime.memory import rss_mb
 from edgeml.runtime.model import Model
+from edgeml.runtime.process import rss_mb
 from edgeml.runtime.slot import ModelSlot
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

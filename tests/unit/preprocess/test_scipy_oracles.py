@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeml.preprocess import Pipeline
-from edgeml.preprocess.windows import WINDOWS
+from edgeml.preprocess.spectral import WINDOWS
 
 pytestmark = pytest.mark.workstation
 signal = pytest.importorskip("scipy.signal")

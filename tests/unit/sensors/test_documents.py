@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from edgeml.sensors import IioBuffered, IioPolled, SerialLines, camera
-from edgeml.sensors.fake_board import FakeBoard
 from edgeml.sensors.fake_iio import FakeIio
 from edgeml.sensors.fakes import (
+    FakeBoard,
     FakeBus,
     FakeCamera,
     FakeMpu6050,

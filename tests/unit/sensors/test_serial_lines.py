@@ -13,7 +13,7 @@ import pytest
 
 from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors import Patience, Sensor, SerialLines
-from edgeml.sensors.fake_board import FakeBoard
+from edgeml.sensors.fakes import FakeBoard
 
 pytest.importorskip("serial", reason="pyserial is not installed; edgeml[sensors] brings it")
 pytest.importorskip("pty", reason="pseudo-terminals are POSIX's")

@@ -1,0 +1,61 @@
+"""What this process takes of the machine, as the kernel counts it, and what it may take."""
+
+import contextlib
+import re
+import sys
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+
+
+def peak_rss_mb() -> float | None:
+    """The most resident memory so far, in MiB; None where the system does not say.
+
+    On Linux VmHWM, which starts anew with a program; `ru_maxrss` there starts
+    from what the parent had.
+    """
+    if (peak := _from_status("VmHWM")) is not None:
+        return peak
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak_units = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_units / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+
+
+def rss_mb() -> float | None:
+    """Resident memory now, in MiB; None where the system does not say."""
+    return _from_status("VmRSS")
+
+
+def limit_process(cpu_s: int, memory_mb: int, file_bytes: int) -> None:
+    """Bound what this process may take, where the system can: it handles what nobody trusts.
+
+    RLIMIT_DATA counts what a process may write to; RLIMIT_AS would count the
+    interpreter's own libraries too.
+    """
+    try:
+        import resource
+    except ImportError:
+        return
+    limits = {
+        resource.RLIMIT_DATA: memory_mb << 20,
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_FSIZE: file_bytes,
+    }
+    for which, value in limits.items():
+        _, hard = resource.getrlimit(which)
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(which, (ceiling, ceiling))
+
+
+def _from_status(key: str) -> float | None:
+    try:
+        text = _STATUS.read_text()
+    except OSError:
+        return None
+    match = re.search(rf"^{key}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) / 1024 if match else None
