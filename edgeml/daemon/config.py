@@ -23,7 +23,7 @@ What is wrong in one section does not hide what is wrong in another: all of it i
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -48,6 +48,7 @@ _PATH_KEYS: Final = ("outbox", *SECRET_KEYS)
 _NO_OPTIONS: Final = ("driver", "model")
 """Keys of a section [sources.NAME] that are not its driver's."""
 
+_Found = TypeVar("_Found")
 _Numbers = TypeVar("_Numbers", DutyLimits, Samples)
 """Sections that are a dataclass of numbers."""
 
@@ -133,12 +134,15 @@ def parse_config(
     """
     top = Fields(raw, "config", ConfigError)
     wrong: list[str] = []
+
+    def section(name: str, read: Callable[[Fields], _Found]) -> _Found | None:
+        """What a section says; None where it is not there, or wrong, which is noted."""
+        with _Noted(wrong):
+            found = top.optional_child(name)
+            return None if found is None else read(found)
+        return None
+
     device: Fields | None = None
-    mqtt: Mqtt | None = None
-    duty: DutyLimits | None = None
-    samples: Samples | None = None
-    updates: Updates | None = None
-    limits: dict[str, tuple[float, float]] = {}
     models: dict[str, tuple[ModelConfig, ...]] = {}
     sources: dict[str, SourceConfig] = {}
     with _Noted(wrong):
@@ -152,24 +156,16 @@ def parse_config(
             _several(top.child("sources"), folder, models, sources, wrong)
         else:
             sources[""] = _source(top.child("source"), folder)
-    with _Noted(wrong):
-        section = top.optional_child("limits")
-        limits = {} if section is None else _limits(section)
-    with _Noted(wrong):
-        section = top.optional_child("duty")
-        duty = None if section is None else _numbers(section, DutyLimits, ("widest",))
-    with _Noted(wrong):
-        section = top.optional_child("samples")
-        samples = None if section is None else _numbers(section, Samples, ("one_in", "per_hour"))
-    with _Noted(wrong):
-        section = top.optional_child("updates")
-        updates = None if section is None else read_updates(section, folder)
-        ways = None if updates is None else updates.http or updates.folder or raw.get("mqtt")
-        if updates is not None and ways is None:
-            raise ConfigError("config.updates: name where they come from: [mqtt], http or folder")
-    with _Noted(wrong):
-        section = top.optional_child("mqtt")
-        mqtt = None if section is None else _mqtt(section, folder, credentials)
+    limits = section("limits", _limits)
+    duty = section("duty", lambda found: _numbers(found, DutyLimits, ("widest",)))
+    samples = section("samples", lambda found: _numbers(found, Samples, ("one_in", "per_hour")))
+    updates = section("updates", lambda found: read_updates(found, folder))
+    mqtt = section("mqtt", lambda found: _mqtt(found, folder, credentials))
+    if "mqtt" not in raw:
+        if samples is not None:
+            wrong.append("config.samples: they go home by [mqtt], which is missing")
+        if updates is not None and not (updates.http or updates.folder):
+            wrong.append("config.updates: name where they come from: [mqtt], http or folder")
     with _Noted(wrong):
         top.finish()
     policies: dict[str, str] = {}
@@ -185,7 +181,7 @@ def parse_config(
         device_id=device.text("id"),
         models=models,
         sources=sources,
-        limits=limits,
+        limits=limits or {},
         duty=duty,
         samples=samples,
         updates=updates,

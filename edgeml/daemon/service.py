@@ -15,17 +15,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from edgeml.bundle import Bundle
 from edgeml.clock import Clock, SystemClock
 from edgeml.daemon.config import DaemonConfig, naming, read_config
 from edgeml.daemon.models import CascadeConfig, ModelConfig
 from edgeml.daemon.notify import Notifier
-from edgeml.daemon.sources import open_source
+from edgeml.daemon.sources import open_sources
 from edgeml.device import Device
 from edgeml.errors import BundleError, EdgeMLError
 from edgeml.lane import Cascade, ModelLike
@@ -108,17 +108,12 @@ class Service:
         config = prepared.config
         with (
             contextlib.closing(prepared),
-            Device(
-                config.device_id,
-                model=_plain(prepared.given()),
+            prepared.device(
+                prepared.given(),
                 sync=config.mqtt,
                 updates=config.updates,
-                on_nan=config.on_nan,
-                limits=config.limits,
-                on_out_of_range=config.on_out_of_range,
                 duty=config.duty,
                 samples=config.samples,
-                overrun=config.overrun,
                 clock=self._clock,
             ) as device,
         ):
@@ -176,22 +171,37 @@ class _Prepared:
 
     config: DaemonConfig
     sources: Mapping[str, Iterable[Sample]]
-    models: Mapping[str, list[Model | Cascade]]
+    models: dict[str, list[Model | Cascade]]
     opened: list[Model]
 
     @classmethod
     def of(cls, config: DaemonConfig) -> "_Prepared":
-        sources = {name: open_source(source) for name, source in config.sources.items()}
-        prepared = cls(config, sources, {}, [])
+        prepared = cls(config, open_sources(config), {}, [])
         try:
-            models = {
-                name: [prepared.tested(one) for one in several]
-                for name, several in config.models.items()
-            }
+            for name, several in config.models.items():
+                prepared.models[name] = [prepared.tested(one) for one in several]
+            if config.updates is not None:
+                config.updates.read_root()
+            # A device that nobody hears of: what it objects to, the one to come would, too.
+            with prepared.device(prepared.models) as trial:
+                trial.check(_plain(prepared.sources))
         except BaseException:
             prepared.close()
             raise
-        return replace(prepared, models=models)
+        return prepared
+
+    def device(self, models: Mapping[str, Sequence[ModelLike | Cascade]], **more: Any) -> Device:
+        """The device that the file describes; what concerns others than itself is in `more`."""
+        config = self.config
+        return Device(
+            config.device_id,
+            model=_plain(models),
+            on_nan=config.on_nan,
+            limits=config.limits,
+            on_out_of_range=config.on_out_of_range,
+            overrun=config.overrun,
+            **more,
+        )
 
     def given(self) -> Mapping[str, Sequence[ModelLike | Cascade]]:
         """What the device is made with: the models, or their files where updates replace them."""

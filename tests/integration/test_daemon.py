@@ -167,6 +167,41 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     assert "goes on as before" in log
 
 
+WRONG = {
+    "an id that is no topic": ('id = "pump-7"', 'id = "pump 7"', "device id 'pump 7'"),
+    "an unknown policy": ("[source]", 'on_nan = "holt"\n[source]', "did you mean 'hold'"),
+    "an unknown overrun": ("[source]", 'overrun = "blok"\n[source]', "did you mean 'block'"),
+    "a channel that is not there": (
+        "[mqtt]",
+        "[limits]\nx = [0, 1]\n[mqtt]",
+        "no model has a channel",
+    ),
+    "another rate": ("speed =", "sample_rate_hz = 50\nspeed =", "was trained on 10"),
+    "no root": ("[mqtt]", '[updates]\nroot = "none.json"\n[mqtt]', "none.json"),
+}
+
+
+def test_what_only_a_device_could_object_to_does_not_end_the_one_that_runs(
+    manager: Manager,
+) -> None:
+    _configure(manager.folder)
+    path = manager.folder / "device.toml"
+    good = path.read_text()
+    service = manager.start()
+    manager.ready()
+    for old, new, _ in WRONG.values():
+        assert good.count(old) == 1
+        path.write_text(good.replace(old, new))
+        service.send_signal(signal.SIGHUP)
+        manager.hears("RELOADING=1")
+        manager.hears("READY=1\nSTATUS=as before")
+    service.send_signal(signal.SIGTERM)
+    _, log = service.communicate(timeout=DEADLINE_S)
+    assert service.returncode == 0, log
+    for _, _, message in WRONG.values():
+        assert message in log
+
+
 def test_a_silent_sensor_does_not_hold_up_the_end(manager: Manager) -> None:
     pytest.importorskip("serial", reason="the silent sensor is a serial line")
     line, port = os.openpty()

@@ -10,8 +10,10 @@ from edgeml.daemon.models import CascadeConfig, files
 from edgeml.daemon.sources import DRIVERS, open_source
 from edgeml.errors import ConfigError
 from edgeml.sampling import Samples
-from edgeml.sensors import DutyLimits, Replay
+from edgeml.sensors import DutyLimits, MqttTopic, Replay
 from edgeml.sensors.sensor import Sensor
+from edgeml.sync.settings import Mqtt
+from edgeml.sync.subscription import Subscriptions
 
 GOOD = """
 [device]
@@ -56,6 +58,41 @@ def test_a_sensors_channels_get_the_models_names_in_the_file() -> None:
     assert source.channel_names == ("x", "y")
     with pytest.raises(ConfigError, match="names has 1 names"):
         open_source(SourceConfig("iio-buffered", {**options, "names": ["x"]}))
+
+
+def test_a_sensors_patience_stands_in_the_file() -> None:
+    with pytest.raises(ConfigError, match="give_up_s=-1"):
+        open_source(SourceConfig("system", {"give_up_s": -1.0}))
+    with pytest.raises(ConfigError, match="did you mean 'give_up_s'"):
+        open_source(SourceConfig("system", {"giveup_s": 1.0}))
+    sensor = open_source(SourceConfig("system", {"give_up_s": 5.0, "first_pause_s": 0.1}))
+    assert isinstance(sensor, Sensor)
+    assert (sensor._patience.give_up_s, sensor._patience.first_pause_s) == (5.0, 0.1)
+
+
+TOPIC = {"topic": "home/kitchen", "channels": {"t": "temperature"}}
+
+
+def test_a_topic_is_listened_to_at_the_broker_of_the_file_or_at_its_own() -> None:
+    sync = Mqtt("mqtts://broker.local", username="u")
+    other = "mqtt://127.0.0.1"
+    for options, url in ((TOPIC, sync.url), ({**TOPIC, "url": other}, other)):
+        source = open_source(SourceConfig("mqtt", options), sync, "d-source-")
+        assert isinstance(source, Sensor)
+        assert source.channel_names == ("t",)
+        assert isinstance(source._driver, MqttTopic)
+        line = source._driver._subscriber
+        assert isinstance(line, Subscriptions)
+        assert line._connection.url == url
+    with pytest.raises(ConfigError, match=r"source\.url is missing, and there is no \[mqtt\]"):
+        open_source(SourceConfig("mqtt", TOPIC))
+    with pytest.raises(ConfigError, match="a value of the wrong type"):
+        open_source(SourceConfig("mqtt", {**TOPIC, "channels": ["t"]}), sync)
+
+
+def test_samples_without_a_way_home_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config.samples: they go home by \[mqtt\]"):
+        read_config(_write(tmp_path, GOOD[: GOOD.index("[mqtt]")] + "[samples]\none_in = 9\n"))
 
 
 def test_secrets_that_systemd_handed_over_win(
