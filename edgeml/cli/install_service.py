@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         args.config.absolute(),
         tuple(sorted(groups)),
         _secrets(config),
+        quiet=config.mqtt is not None,
     )
     if args.show:
         print(text, end="")

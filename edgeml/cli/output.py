@@ -1,10 +1,14 @@
 """What every verb prints with: one JSON object or a table on stdout, progress on stderr."""
 
 import json
+import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from edgeml.result import Result
 
 INTERPRETERS: Final = ("litert", "tflite", "tf.lite")
 """What --backend takes; the last one on workstations only."""
@@ -15,6 +19,21 @@ def print_json(document: Mapping[str, Any]) -> None:
     json.dump(document, sys.stdout, ensure_ascii=False, allow_nan=False)
     sys.stdout.write("\n")
     sys.stdout.flush()
+
+
+def result_row(result: "Result") -> dict[str, Any]:
+    """A result as JSON values; a number that is not finite, which JSON has not, becomes null."""
+    return {
+        "start_s": result.start_s,
+        "end_s": result.end_s,
+        "label": result.label,
+        "score": _finite(result.score),
+        "outputs": [_finite(x) for x in result.outputs],
+    }
+
+
+def _finite(x: float) -> float | None:
+    return x if math.isfinite(x) else None
 
 
 def format_table(

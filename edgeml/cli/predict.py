@@ -22,7 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
-from edgeml.cli.output import INTERPRETERS, Progress, print_json
+from edgeml.cli.output import INTERPRETERS, Progress, print_json, result_row
 from edgeml.errors import ConfigError, EdgeMLError
 
 if TYPE_CHECKING:
@@ -155,15 +155,7 @@ def _csv_writer(file: IO[str], model: "Model") -> Any:
 
 def _json_writer(file: IO[str], _: "Model") -> Any:
     def write(name: str, i: int, result: "Result") -> None:
-        row = {
-            "file": name,
-            "window": i,
-            "start_s": result.start_s,
-            "end_s": result.end_s,
-            "label": result.label,
-            "score": result.score if result.score == result.score else None,
-            "outputs": [x if x == x else None for x in result.outputs],
-        }
+        row = {"file": name, "window": i, **result_row(result)}
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     return write

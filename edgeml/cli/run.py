@@ -8,11 +8,10 @@ and ends, SIGHUP reads the file again. `edgeml install-service` writes the unit.
 """
 
 import argparse
-import json
 import logging
-import sys
 from pathlib import Path
 
+from edgeml.cli.output import print_json, result_row
 from edgeml.result import Result
 
 
@@ -29,19 +28,10 @@ def run(args: argparse.Namespace) -> int:
 
     def show(result: Result) -> None:
         if args.json:
-            line = json.dumps(
-                {
-                    "start_s": result.start_s,
-                    "end_s": result.end_s,
-                    "label": result.label,
-                    "score": result.score,
-                    "outputs": result.outputs,
-                }
-            )
+            print_json({"model": result.model.name, **result_row(result)})
         else:
-            line = f"{result.start_s:.3f} {result.label or '-'} {result.score:.4g}"
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+            name, label = result.model.name, result.label or "-"
+            print(f"{result.start_s:.3f} {name} {label} {result.score:.4g}", flush=True)
 
     logging.getLogger("edgeml").setLevel(logging.INFO)
     service = Service(args.config, (lambda _: None) if args.quiet else show)

@@ -18,7 +18,7 @@ After=network-online.target
 
 [Service]
 Type=notify
-ExecStart=$command run $config
+ExecStart=$command run $quiet$config
 ExecReload=/bin/kill -HUP $$MAINPID
 Restart=always
 RestartSec=5
@@ -55,6 +55,7 @@ def unit_text(
     config: Path,
     groups: tuple[str, ...],
     credentials: Mapping[str, str] = MappingProxyType({}),
+    quiet: bool = False,
 ) -> str:
     """The unit's text.
 
@@ -64,11 +65,13 @@ def unit_text(
         config: the configuration file, absolute.
         groups: more groups that the service needs for its sensor.
         credentials: name to file, of secrets that only root can read.
+        quiet: whether the journal, which wears a card, goes without the results.
     """
     return _UNIT.substitute(
         name=name,
         command=_quoted(command),
         config=_quoted(str(config)),
+        quiet="--quiet " if quiet else "",
         watchdog_s=WATCHDOG_S,
         stop_s=STOP_S,
         groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",

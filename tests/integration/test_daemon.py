@@ -1,6 +1,7 @@
 """The daemon as systemd runs it: a real process, a real notify socket, real signals."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -13,10 +14,15 @@ from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from edgeml.bundle import pack
 from edgeml.fleet.localbroker import free_port
+from edgeml.manifest import OutputSpec
 from edgeml.sync.entries import Kind
+
+from .gait import fixture, manifest
 
 DATA = resources.files("edgeml.demo") / "data"
 DEADLINE_S = 300.0
@@ -165,6 +171,29 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     assert "misspelt as 'devise'" in log
     assert "none.tflite: cannot be read" in log
     assert "goes on as before" in log
+
+
+def test_each_result_is_a_line_that_says_which_model_gave_it(tmp_path: Path) -> None:
+    """Two models on one recording, one of them with a score that JSON has no number for."""
+    for name in ("one", "two"):
+        spec = manifest(OutputSpec("embedding"), preprocess=(), name=name)
+        (tmp_path / f"{name}.tflite").write_bytes(pack(fixture("identity_float"), spec))
+    np.save(tmp_path / "x.npy", np.full((20, 3), 1e30, np.float32))
+    config = tmp_path / "device.toml"
+    config.write_text(
+        '[device]\nid = "d"\nmodel = ["one.tflite", "two.tflite"]\n'
+        '[source]\ndriver = "replay"\nsource = "x.npy"\nsample_rate_hz = 50\nstart_s = 7\n'
+    )
+    lines = {}
+    for how in ((), ("--json",), ("--quiet",)):
+        command = [sys.executable, "-m", "edgeml", "run", str(config), *how]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        lines[how] = done.stdout.splitlines()
+    assert lines[()] == ["7.000 one - inf", "7.000 two - inf"]
+    rows = [json.loads(line, parse_constant=pytest.fail) for line in lines["--json",]]
+    assert [(row["model"], row["score"]) for row in rows] == [("one", None), ("two", None)]
+    assert len(rows[0]["outputs"]) == 60
+    assert lines["--quiet",] == []
 
 
 WRONG = {

@@ -40,6 +40,11 @@ def test_secrets_are_handed_over_by_systemd() -> None:
     assert "\nLoadCredential=password_file:/etc/edgeml/password\n" in text
 
 
+def test_results_that_are_delivered_do_not_fill_the_journal_too() -> None:
+    text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/d.toml"), (), quiet=True)
+    assert "\nExecStart=/opt/e/bin/edgeml run --quiet /etc/d.toml\n" in text
+
+
 def test_the_verb_checks_the_file_and_writes_the_unit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +57,11 @@ def test_the_verb_checks_the_file_and_writes_the_unit(
     assert "systemctl enable --now edgeml-pump-7" in capsys.readouterr().out
     unit = _parsed((tmp_path / "edgeml-pump-7.service").read_text())
     assert unit["Service"]["SupplementaryGroups"] == "dialout"
+    assert "--quiet" not in unit["Service"]["ExecStart"]
+    with config.open("a") as file:
+        file.write('[mqtt]\nurl = "mqtt://broker.local"\n')
+    assert main(["install-service", str(config), "--print"]) == 0
+    assert "run --quiet" in capsys.readouterr().out
     assert main(["install-service", str(config), "--folder", str(tmp_path / "none")]) == 18
     assert "sudo" in capsys.readouterr().err
     config.write_text(config.read_text().replace("port =", "prot ="))
