@@ -18,11 +18,13 @@ from tests.waiting import until
 from .publisher import Publisher
 
 ROOT = Path(__file__).resolve().parents[2]
+LAMP = r"(?:\w+ dark\n)+(?:walking lit\n)+(?!walking)\w+ lit(?:\n(?!walking)\w+ dark)+"
+"""Lit from the second window of walking on to the second without it."""
 PROMISES = {
     "classify_a_file.py": r"^walking \d\.\d\d in \d+ µs$",
     "run_offline.py": r"^walking [01]\.?\d*$",
     "deliver_results.py": r"^walking [01]\.?\d*\ndelivered$",
-    "light_a_lamp.py": r"^lamp on at \d+\nlamp off at \d+$",
+    "light_a_lamp.py": LAMP,
     "publish_a_model.py": r"^activity-1: 10 %, \d+ files$",
     "my_own_sensor.py": r"^\['\w+', '\w+', '\w+'\]$",
 }
@@ -46,9 +48,12 @@ def fleet(tmp_path: Path) -> Iterator[dict[str, str]]:
     [*PROMISES, *(pytest.param(name, marks=pytest.mark.workstation) for name in ON_A_WORKSTATION)],
 )
 def test_the_example_prints_what_it_promises(name: str, fleet: dict[str, str]) -> None:
+    if name == "light_a_lamp.py":
+        pytest.importorskip("gpiozero", reason="the lamp's library is not installed")
     done = subprocess.run(
         [sys.executable, f"examples/{name}"],
-        cwd=ROOT, env=fleet, capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**fleet, "GPIOZERO_PIN_FACTORY": "mock"},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.fullmatch({**PROMISES, **ON_A_WORKSTATION}[name], done.stdout.strip()), done.stdout
