@@ -49,6 +49,7 @@ def _as_text(facts: dict[str, Any]) -> str:
         ("model", f"{facts['name']} version {facts['version']} ({facts['task']})"),
         ("digest", facts["digest"]),
         ("interpreter", f"{facts['backend']} {facts['backend_version']}"),
+        ("delegate", facts["delegate_error"] or facts["delegate"] or "none asked for"),
         ("golden test", test),
         ("latency", f"p50 {facts['p50_ms']:.3f} ms, p95 {facts['p95_ms']:.3f} ms"),
         (

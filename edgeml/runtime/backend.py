@@ -2,7 +2,9 @@
 
 The choice is an argument, else the environment variable EDGEML_BACKEND, else
 the first of `BACKENDS` that is installed. A missing interpreter is an error
-that names the command which installs it here.
+that names the command which installs it here. In the same way EDGEML_THREADS
+and EDGEML_DELEGATE say how models run on this machine, whoever loads them: a
+device, an update, a probe.
 """
 
 import os
@@ -17,6 +19,8 @@ from edgeml.lazy import load
 from edgeml.runtime.tensors import TensorSpec
 
 ENVIRONMENT: Final = "EDGEML_BACKEND"
+THREADS: Final = "EDGEML_THREADS"
+DELEGATE: Final = "EDGEML_DELEGATE"
 
 
 class Run(Protocol):
@@ -93,6 +97,16 @@ class DelegateSpec(NamedTuple):
 
     name: str
     options: Mapping[str, str] = MappingProxyType({})
+
+
+def asked_delegate(delegate: str | DelegateSpec | None) -> DelegateSpec | None:
+    """The one given, else that of EDGEML_DELEGATE: its name, then options as key=value."""
+    if isinstance(delegate, str):
+        return DelegateSpec(delegate)
+    words = os.environ.get(DELEGATE, "").split()
+    if delegate is not None or not words:
+        return delegate
+    return DelegateSpec(words[0], dict(word.partition("=")[::2] for word in words[1:]))
 
 
 class _Home(NamedTuple):
@@ -181,7 +195,8 @@ def open_backend(
     Args:
         tflite: the model.
         name: of the backend, as for `choose`.
-        threads: at least 1; None for 1, the best for the small models of sensors.
+        threads: at least 1; None asks EDGEML_THREADS, and then takes 1, the best for the
+            small models of sensors.
         delegate: an accelerator; None for the interpreter's own kernels.
 
     Raises:
@@ -189,9 +204,10 @@ def open_backend(
         MissingDependencyError: the interpreter is not installed.
         BackendError: the interpreter refuses the model, or the delegate fails.
     """
-    count = 1 if threads is None else threads
+    asked = os.environ.get(THREADS) or "1" if threads is None else threads
+    count = int(asked) if str(asked).isdecimal() else 0
     if count < 1:
-        raise ConfigError(f"threads is {threads}; a model runs on at least one")
+        raise ConfigError(f"threads is {asked}; a model runs on at least one")
     chosen = choose(name)
     opener: Callable[[bytes, int, DelegateSpec | None], Backend]
     opener = load({**BACKENDS, **WORKSTATION}[chosen].module).open_model

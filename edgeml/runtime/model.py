@@ -22,7 +22,7 @@ from edgeml.errors import BackendError, BundleError
 from edgeml.manifest import Manifest
 from edgeml.preprocess import Pipeline
 from edgeml.result import ModelRef, Result
-from edgeml.runtime.backend import Backend, DelegateSpec, open_backend
+from edgeml.runtime.backend import Backend, DelegateSpec, asked_delegate, open_backend
 from edgeml.runtime.compute import batch_preparer, feeder, pipeline_of, preparer
 from edgeml.runtime.info import ModelInfo
 from edgeml.runtime.outputs import Outputs
@@ -48,6 +48,7 @@ class Model:
         ref: name, version and digest, as results carry them.
         input_spec: the tensor that a preprocessed window goes into.
         output_specs: the tensors that `run_raw` gives.
+        reopen: opens the file once more in the same way, without edgeml around it.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Model:
         self.input_spec = given
         self.output_specs = backend.outputs
         self._graph = source.graph
-        self._reopen = reopen
+        self.reopen = reopen
         self._batcher: Batcher | None = None
         self._answer_many: Many | None = None
         self._lock = allocate_lock()
@@ -105,9 +106,10 @@ class Model:
             source: a path, the file's bytes, or a bundle already read.
             backend: "litert" or "tflite", on a workstation "tf.lite"; None asks
                 EDGEML_BACKEND, then what is installed.
-            threads: to compute with; None for 1.
-            delegate: "xnnpack", "edgetpu" or the path of a delegate's library; one
-                that fails is left out with a warning and an entry in `info`.
+            threads: to compute with; None asks EDGEML_THREADS, and then takes 1.
+            delegate: "xnnpack", "edgetpu", the path of a delegate's library, or "none" for
+                the plain kernels; None asks EDGEML_DELEGATE. One that fails is left out
+                with a warning and an entry in `info`.
             require_delegate: make such a failure an error.
 
         Raises:
@@ -117,7 +119,7 @@ class Model:
         """
         start = time.monotonic()
         read = read_source(source)
-        spec = DelegateSpec(delegate) if isinstance(delegate, str) else delegate
+        spec = asked_delegate(delegate)
         opened, failure = _open(read, backend, threads, spec, require_delegate)
         manifest = read.manifest or manifest_for(read, opened.input, opened.outputs)
         pipeline = pipeline_of(manifest)
@@ -256,7 +258,7 @@ class Model:
         """Give the interpreter's memory back, after a prediction under way. May be repeated."""
         with self._lock:
             self._backend = self._batcher = None
-            self._feed = self._reopen = _refusal(repr(self))
+            self._feed = self.reopen = _refusal(repr(self))
 
     def __enter__(self) -> "Model":
         return self
@@ -289,7 +291,7 @@ class Model:
             from edgeml.runtime.batch import Batcher  # a device that streams never needs it
             from edgeml.runtime.postbatch import build_many
 
-            self._batcher = Batcher(self._feed, self.input_spec.shape, self._reopen)
+            self._batcher = Batcher(self._feed, self.input_spec.shape, self.reopen)
             self._answer_many = build_many(self.manifest.outputs, self._outputs)
         return self._batcher.run(x)
 

@@ -13,11 +13,10 @@ import numpy as np
 from edgeml.arrays import Floats
 from edgeml.bundle import Bundle, read_file
 from edgeml.manifest import Budgets
-from edgeml.runtime.backend import open_backend
 from edgeml.runtime.golden import GoldenReport, check_golden
 from edgeml.runtime.model import Model
 from edgeml.runtime.process import peak_rss_mb
-from edgeml.runtime.source import is_bundle, read_source
+from edgeml.runtime.source import is_bundle
 from edgeml.runtime.tensors import quantise
 
 _US: Final = 1e6
@@ -61,7 +60,7 @@ def bench(order: Mapping[str, Any]) -> dict[str, Any]:
     """Time `predict` beside the backend alone, call by call in turn."""
     with _load(order, order["path"]) as model:
         window = _sample(order["path"], model)
-        alone = open_backend(read_source(order["path"]).tflite, order["backend"], order["threads"])
+        alone = model.reopen()
         if alone.input.shape != model.input_spec.shape:
             alone.resize(model.input_spec.shape)
         x = quantise(model.preprocess(window), alone.input)
@@ -154,6 +153,8 @@ def _identity(model: Model) -> dict[str, Any]:
         "backend": info.backend,
         "backend_version": info.backend_version,
         "threads": info.threads,
+        "delegate": info.delegate,
+        "delegate_error": info.delegate_error,
         "load_ms": info.load_ms,
     }
 

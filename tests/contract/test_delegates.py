@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeml.errors import BackendError
+from edgeml.errors import BackendError, ConfigError
 from edgeml.runtime.backend import DelegateSpec, installed
+from edgeml.runtime.bench import bench
 from edgeml.runtime.model import Model
+from edgeml.runtime.probe import probe
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 MODEL = FIXTURES / "classifier_int8.tflite"
@@ -81,6 +83,31 @@ def test_one_that_fails_at_any_stage_falls_back_to_the_cpu_and_says_so(
 def test_a_library_that_is_no_delegate_is_named(backend: str) -> None:
     with pytest.raises(BackendError, match=r"cannot be loaded from libm\.so\.6"):
         Model.load(MODEL, backend=backend, delegate="libm.so.6", require_delegate=True)
+
+
+def test_the_machine_may_say_how_every_model_runs(
+    backend: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = tmp_path / "told"
+    monkeypatch.setenv("EDGEML_DELEGATE", f"{library} out={told} cores=2")
+    monkeypatch.setenv("EDGEML_THREADS", "2")
+    with Model.load(MODEL, backend=backend) as model:
+        assert (model.info.delegate, model.info.threads) == (library, 2)
+    assert sorted(told.read_text().split()) == ["cores=2", f"out={told}"]
+    with Model.load(MODEL, backend=backend, delegate="none", threads=1) as model:
+        assert (model.info.delegate, model.info.threads) == ("none", 1)
+    for report in (probe(MODEL, backend=backend).as_dict(), bench(MODEL, 3, backend=backend)):
+        assert (report["delegate"], report["threads"]) == (library, 2)
+        assert report["delegate_error"] is None
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", "1.5"])
+def test_threads_that_are_no_number_are_refused(
+    threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEML_THREADS", threads)
+    with pytest.raises(ConfigError, match=f"threads is {threads}; .* at least one"):
+        Model.load(MODEL)
 
 
 def test_xnnpack_computes_with_the_threads_asked_for(backend: str) -> None:
