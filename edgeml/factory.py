@@ -63,8 +63,7 @@ def probed(path: Path) -> Verdict:
         return Verdict(f"crashes: {report.error}")
     if report.violations:
         return Verdict(f"broken promise: {'; '.join(report.violations)}")
-    p95_ms = report.facts.get("p95_ms")
-    return Verdict(None, p95_ms if isinstance(p95_ms, float) else None)
+    return Verdict(None, report.facts.get("p95_ms"), report.facts.get("peak_rss_mb"))
 
 
 def _read(given: str | os.PathLike[str] | bytes) -> Bundle:

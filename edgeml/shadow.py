@@ -6,14 +6,13 @@ of one, and a copy of the windows that the candidate takes.
 """
 
 import contextlib
-import math
 import queue
 import threading
 from typing import Final
 
 from edgeml.errors import EdgeMLError
 from edgeml.ota.host import Shadowed
-from edgeml.ota.probation import Means
+from edgeml.ota.probation import Means, unsound
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.sample import Window
@@ -65,8 +64,9 @@ class Shadow:
                     return
                 window, incumbent = given
                 result = self._model.predict(window.data, window.start_s, window.end_s, None)
-                if not math.isfinite(result.score):
-                    self._outcome = Shadowed(f"nan: a score of {result.score}")
+                reason = unsound(result)
+                if reason is not None:
+                    self._outcome = Shadowed(reason)
                     return
                 mine.add(result)
                 theirs.add(incumbent)

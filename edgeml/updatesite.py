@@ -52,7 +52,8 @@ class Site:
         self._moved: Callable[[], object] = lambda: None
         self._over: Callable[[], bool] = lambda: False
         self._alarmed: Alarmed = lambda *_, **__: None
-        self.store = Store(folder / self.name, report=lambda said: log.warning("%s", said))
+        self._mended: list[str] = []
+        self.store = Store(folder / self.name, report=self._mend)
         self._confident = self._factory.manifest.task in CONFIDENT
         self._lately = self._watching(self.store.journal.incumbent)
         self._shadow: Shadow | None = None
@@ -78,7 +79,7 @@ class Site:
         over: Callable[[], bool],
         alarmed: Alarmed = lambda *_, **__: None,
     ) -> None:
-        """Say where it serves, and who hears of changes; of what the start undid, at once.
+        """Say where it serves, and who hears of changes, those that the start made at once.
 
         Args:
             lane: where it serves.
@@ -90,6 +91,9 @@ class Site:
         self._lane, self._observers, self._moved, self._over = lane, observers, moved, over
         self._alarmed = alarmed
         lane.rescue = self._rescue
+        state = self.store.journal.state.value
+        for said in self._mended:
+            self.report(Change(state, "mended", state, "", said))
         if self.undone is not None:
             self.report(self.undone)
 
@@ -103,6 +107,11 @@ class Site:
         elif self.verdict is None and result.model.version == self._version_on_probation():
             self.verdict = probation.push(result)
             self.passed = probation.passed
+
+    def _mend(self, said: str) -> None:
+        """The store found something wrong when it was opened: told when somebody hears it."""
+        log.warning("%s", said)
+        self._mended.append(said)
 
     def _alarm(self, reason: str) -> None:
         """A model past its trial does worse than it did: whoever led it in hears of it."""

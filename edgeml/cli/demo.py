@@ -10,20 +10,10 @@ It takes Mosquitto where there is one, else the embedded broker (`pip install am
 """
 
 import argparse
-import signal
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from edgeml.cli.output import format_table, print_json
-from edgeml.errors import ConfigError
-
-if TYPE_CHECKING:
-    from edgeml.demo.outcome import Outcome
-    from edgeml.demo.rollout import Rollout
-
-_MOST_DEVICES: Final = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,64 +35,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run it; exit status 1 unless everything went as the story says."""
-    from edgeml.demo import rollout, story
+    from edgeml.demo.playing import play
 
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt  # so that the processes of the demonstration end with it
-
-    signal.signal(signal.SIGTERM, end)
-    if not 0 <= args.devices <= _MOST_DEVICES:
-        raise ConfigError(f"devices is {args.devices}; it should be 0 to {_MOST_DEVICES}")
-    if args.report is not None:
-        _claim(args.report)
-    with story.shipped_files() as (bundle, recordings), tempfile.TemporaryDirectory() as home:
-        plan = story.Plan(
-            bundle=args.bundle or bundle,
-            recordings=args.recordings or recordings,
-            repeat=args.repeat,
-            rate_hz=args.rate,
-            outage_s=args.outage,
-            broker=args.broker,
-        )
-        outcome = story.run(plan, Path(home), _say)
-        second = None
-        if args.devices:
-            folder = Path(home) / "rollout"
-            folder.mkdir()
-            second = rollout.run(plan.bundle, plan.recordings, args.devices, folder, _say)
-    _show(args, outcome, second)
-    return 0 if outcome.tally.complete and (second is None or second.complete) else 1
+    complete, document, tables = play(args, _say)
+    if args.json:
+        print_json(document)
+    else:
+        print("\n\n".join(format_table(*table) for table in tables))
+        if args.report is not None:
+            print(f"\nThe report: {args.report}")
+    return 0 if complete else 1
 
 
 def _say(step: str) -> None:
     print(f"  · {step}", file=sys.stderr, flush=True)
-
-
-def _show(args: argparse.Namespace, outcome: "Outcome", second: "Rollout | None") -> None:
-    from edgeml.demo.report import render
-
-    if args.report is not None:
-        args.report.write_text(render(outcome, second), encoding="utf-8")
-    summary = outcome.summary()
-    told = None if second is None else second.summary()
-    if args.json:
-        print_json(summary if told is None else {**summary, "rollout": told})
-        return
-    rows: list[tuple[str, object]] = [
-        *summary.items(),
-        ("broker", outcome.broker),
-        ("interpreter", outcome.interpreter),
-    ]
-    print(format_table(("", outcome.model), rows))
-    if told is not None:
-        print("\n" + format_table(("", "rollout"), list(told.items())))
-    if args.report is not None:
-        print(f"\nThe report: {args.report}")
-
-
-def _claim(report: Path) -> None:
-    """Find out before the run, not after it, that the report cannot be written."""
-    try:
-        report.touch()
-    except OSError as exc:
-        raise ConfigError(f"{report}: cannot be written ({exc.strerror or exc})") from exc

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Lead the rollout; 0 when everybody has it, `UpdateError`'s status when it was halted."""
-    from edgeml.fleet.repo.leading import lead
+    from edgeml.fleet.commands import lead
 
     ending = lead(args, broker_connection(args))
     if args.json:

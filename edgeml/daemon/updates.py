@@ -65,6 +65,7 @@ _KINDS: Final[Mapping[str, _Read]] = {
     "group": Fields.text,
     "check_interval_s": Fields.number,
     "slower": Fields.number,
+    "larger": Fields.number,
     "shadow_windows": Fields.integer,
     "shadow_agreement": Fields.number,
     "max_bytes_per_s": Fields.number,

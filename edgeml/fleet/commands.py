@@ -4,18 +4,25 @@ A command gives one JSON object, and the same in words.
 """
 
 import logging
+import re
 import signal
+import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeml.clock import SystemClock
 from edgeml.errors import ConfigError
 from edgeml.sync.connection import Connection
 
+if TYPE_CHECKING:
+    from edgeml.fleet.conductor import Ending
+
 Outcome = tuple[Mapping[str, Any], str]
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def until_told_to_stop(wake: Callable[[], object] = lambda: None) -> threading.Event:
@@ -125,3 +132,71 @@ def prune(args: Namespace) -> Outcome:
     finally:
         store.close()
     return {"deleted": rows}, f"{rows} results and events deleted"
+
+
+def lead(args: Namespace, connection: Connection) -> "Ending":
+    """Lead a release through its stages; what it says on the way goes to stderr.
+
+    Raises:
+        ConfigError: an option cannot be read.
+        UpdateError: it was halted before, or a newer release is rolled out.
+    """
+    from edgeml.fleet.conductor import Conductor
+    from edgeml.fleet.repo.repository import Repository
+    from edgeml.fleet.repo.ruling import RepositoryRuling
+    from edgeml.fleet.staging import Policy
+
+    expires_s = seconds(args.expires)
+    ruling = RepositoryRuling(
+        Repository(args.repo),
+        args.release,
+        args.group,
+        connection,
+        args.fleet,
+        folder=args.http,
+        spread_s=seconds(args.spread),
+        hours=None if args.hours is None else hours(args.hours),
+        expires_s=expires_s,
+    )
+    policy = Policy(
+        _stages(args.stages), args.max_failure_rate, args.confidence, seconds(args.soak)
+    )
+    conductor = Conductor(
+        args.release, ruling, policy, connection, args.fleet, expires_s=expires_s, tell=_tell
+    )
+    return conductor.run(until_told_to_stop(conductor.wake))
+
+
+def _tell(upto: int, reason: str) -> None:
+    print(f"{upto / 100:g} %: {reason}", file=sys.stderr, flush=True)
+
+
+def _stages(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(round(float(part) * 100) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--stages is {text!r}; expected percents, as in 1,10,50,100") from None
+
+
+def seconds(text: str) -> int:
+    """`90s`, `30m`, `24h` or `7d` in seconds.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if found is None:
+        raise ConfigError(f"{text!r} is no time; expected a number and s, m, h or d, as in 24h")
+    return int(found[1]) * _UNITS[found[2]]
+
+
+def hours(text: str) -> tuple[int, int]:
+    """`02-05` as two hours of the day.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", text)
+    if found is None:
+        raise ConfigError(f"--hours is {text!r}; expected two hours of the day, as in 02-05")
+    return int(found[1]), int(found[2])

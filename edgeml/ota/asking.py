@@ -89,8 +89,8 @@ class Asking:
             raise self._nothing(_worst(wrong or refusals))
         return found, wrong[0] if wrong else None
 
-    def index(self, release: str) -> ReleaseIndex:
-        """What a release is made of, from whoever has it right.
+    def index(self, release: str) -> tuple[ReleaseIndex, list[str]]:
+        """What a release is made of, from whoever has it right, and what somebody has wrong.
 
         Raises:
             UpdateError: nobody has.
@@ -100,7 +100,7 @@ class Asking:
         for transport in self.transports:
             got = _tried(transport, lambda get: self._trust.index(get, release))
             if not isinstance(got, UpdateError):
-                return got
+                return got, [str(exc) for exc in refusals if _word(exc) not in _HARMLESS]
             refusals.append(got)
         raise _worst(refusals)
 

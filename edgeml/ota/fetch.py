@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from edgeml.errors import UpdateError
-from edgeml.ota.journal import Held
 from edgeml.ota.parcel import Parcel
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Transport
@@ -34,7 +33,7 @@ def fetch(
     *,
     pieces: Callable[[], Iterable[bytes]] = tuple,
     progress: Progress = lambda _here, _all: None,
-) -> Held:
+) -> list[str]:
     """Get a release together, from where it was left.
 
     Args:
@@ -43,6 +42,9 @@ def fetch(
         transports: who is asked, the best first.
         pieces: of a model that is here and not in the store: the factory's, cut.
         progress: told of what has come.
+
+    Returns:
+        What transports had wrong that others had right.
 
     Raises:
         UpdateError: it does not fit on the disk, or no transport has all of it now. What
@@ -68,7 +70,7 @@ def _copy(store: Store, parcel: Parcel, pieces: Callable[[], Iterable[bytes]]) -
 
 def _fetch(
     parcel: Parcel, index: ReleaseIndex, transports: Sequence[Transport], progress: Progress
-) -> Held:
+) -> list[str]:
     lies: list[str] = []
     try:
         _ask(parcel, transports, lies, lambda: progress(parcel.here_bytes, index.bundle_bytes))
@@ -79,7 +81,8 @@ def _fetch(
         where = ", ".join(transport.name for transport in transports) or "no transport"
         reason = lies[0] if lies else f"missing: {left} chunks of {index.release}"
         raise UpdateError(f"{reason}; asked {where}, {parcel.fraction:.0%} is here")
-    return parcel.finish()
+    parcel.finish()
+    return lies
 
 
 def _ask(

@@ -14,7 +14,8 @@ class Change:
 
     Attributes:
         before: the state before.
-        event: what happened; "refused" with equal states for what never became an update.
+        event: what happened; with equal states "refused" for what never became an update, and
+            "mended" for what a start found broken on the disk.
         after: the state after.
         release: which release; "" where none is known.
         reason: why, beginning with a stable word; "" where it goes without saying.
@@ -42,10 +43,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a probe said: why the model must not serve (None where it may), and its p95."""
+    """What a probe said: why the model must not serve (None where it may), its p95 and its peak."""
 
     reason: str | None
     p95_ms: float | None = None
+    peak_rss_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

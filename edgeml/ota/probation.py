@@ -169,6 +169,13 @@ class Lately:
         return replace(now, longest=max(now.longest, self._before.longest))
 
 
+def unsound(result: Result) -> str | None:
+    """Why a result is none, beginning with `nan: `; None where it is one."""
+    if not math.isfinite(result.score):
+        return f"nan: a score of {result.score}"
+    return "nan: an output is not a number" if any(map(math.isnan, result.outputs)) else None
+
+
 class Probation:
     """One model's trial.
 
@@ -221,8 +228,9 @@ class Probation:
             unsure; None where it may stay.
         """
         self._means.add(result)
-        if not math.isfinite(result.score):
-            return f"nan: a score of {result.score}"
+        reason = unsound(result)
+        if reason is not None:
+            return reason
         if self._means.same >= self._may_repeat:
             return (
                 f"constant: {self._means.same} results in a row were "

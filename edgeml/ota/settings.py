@@ -28,6 +28,7 @@ class Updates:
         group: the group of devices that this one is in.
         check_interval_s: between two looks at what is offered.
         slower: how many times the incumbent's p95 a candidate's may take in the probe.
+        larger: how many times the incumbent's peak of memory it may take there.
         shadow_windows: windows that a candidate sees beside the incumbent before it takes over;
             0 for none.
         shadow_agreement: the least share of them on which both give the same label, 0 to 1; 0
@@ -49,6 +50,7 @@ class Updates:
     group: str = DEFAULT_GROUP
     check_interval_s: float = 3600.0
     slower: float = 2.0
+    larger: float = 2.0
     shadow_windows: int = 0
     shadow_agreement: float = 0.0
     probation: Limits = field(default_factory=Limits)
@@ -63,8 +65,18 @@ class Updates:
             )
         if (self.policy == "hours") != (self.hours is not None):
             raise ConfigError('updates: policy="hours" and hours=(2, 5) go together')
-        if not self.check_interval_s > 0 or not self.slower > 0:
-            raise ConfigError("updates: check_interval_s and slower should be above 0")
+        if self.hours is not None and not _are_hours(*self.hours):
+            raise ConfigError(f"updates: hours={self.hours}; they should be two of 0 to 24")
+        rate = 1 if self.max_bytes_per_s is None else self.max_bytes_per_s
+        if not min(self.check_interval_s, self.slower, self.larger, rate) > 0:
+            raise ConfigError(
+                "updates: check_interval_s, slower, larger and max_bytes_per_s should be above 0"
+            )
+        trial = self.probation
+        if not min(trial.windows, trial.starts, trial.least, trial.slower) > 0:
+            raise ConfigError(
+                "updates: windows, starts, least and slower of probation should be above 0"
+            )
         if self.shadow_windows < 0 or not 0 <= self.shadow_agreement <= 1:
             raise ConfigError(
                 "updates: shadow_windows should be 0 or more, shadow_agreement between 0 and 1"
@@ -89,6 +101,10 @@ class Updates:
         if not _looks_like_root(data):
             raise ConfigError(f"updates: {path} is not a publisher's root file; {_CARRY}")
         return data
+
+
+def _are_hours(start: int, end: int) -> bool:
+    return 0 <= start < 24 and 0 <= end <= 24 and start != end
 
 
 def _looks_like_root(data: bytes) -> bool:

@@ -11,11 +11,15 @@ Get = Callable[[str], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A release that the rule of this device's group names and that the targets role signed."""
+    """A release that the rule of this device's group names and that the targets role signed.
+
+    It was so at `said_s`, when the newest timestamp was signed; 0 where that does not say.
+    """
 
     rule: Rule
     bundle_digest: str
     bundle_bytes: int
+    said_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,7 +215,10 @@ class Store:
     def _recover(self) -> None:
         """Make the journal true again: what it names is whole, and no step is half done."""
         if self.journal.state is State.ROLLING_BACK:
+            undone = self.journal.current
             self._finish_rolling_back()
+            if undone is not None:
+                self._report(f"the way back from {undone.release} was cut off; it is finished now")
         journal = self.journal
         for held in (journal.current, journal.previous):
             if held is not None and not self._whole(held):

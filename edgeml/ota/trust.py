@@ -29,6 +29,7 @@ from edgeml.releases.metadata import parse_metadata
 from edgeml.releases.names import (
     METADATA,
     REVOKED,
+    SIGNED_S,
     TIMESTAMP,
     file_name,
     release_target,
@@ -112,9 +113,8 @@ class Trust:
         with _Translated():
             offers = {name: offer for name in names if (offer := self._offer(updater, group, name))}
             revoked = updater.get_targetinfo(REVOKED)
-        floor_s = self._counting(floor_s, floor_root)
         if offers:
-            self._check_expiry(("rollout",), max(now_s, floor_s))
+            self._check_expiry(("rollout",), self._at_least_s(now_s, floor_s, floor_root))
         self._kept.sync()
         issued_s = max((offer.rule.issued_s for offer in offers.values()), default=0)
         # What is valid now was signed before it expires: a date beyond that is a mistake or a
@@ -146,7 +146,7 @@ class Trust:
         updater = self._updater(get)
         with _Translated():
             updater.refresh()
-        self._check_expiry(_TOP, max(now_s, self._counting(floor_s, floor_root)))
+        self._check_expiry(_TOP, self._at_least_s(now_s, floor_s, floor_root))
         return updater
 
     def download(self, updater: Updater, target: str) -> bytes:
@@ -197,7 +197,7 @@ class Trust:
         digest, size = custom.get("sha256"), custom.get("bytes")
         if not isinstance(digest, str) or not isinstance(size, int):
             raise TrustError(f"invalid: the release {rule.release} says neither digest nor length")
-        return Offer(rule, digest, size)
+        return Offer(rule, digest, size, self._said_s())
 
     def _check_expiry(self, roles: Sequence[str], now_s: float) -> None:
         """What python-tuf judged by a clock that may be behind, judged by the floor, too."""
@@ -207,10 +207,19 @@ class Trust:
                 when = datetime.fromtimestamp(expires_s, timezone.utc).isoformat()
                 raise TrustError(f"expired: the {role} metadata was good until {when}")
 
-    def _counting(self, floor_s: float, floor_root: int | None) -> float:
-        """A floor, as far as it was learned under the root that is believed now."""
+    def _at_least_s(self, now_s: float, floor_s: float, floor_root: int | None) -> float:
+        """How late it is: by the clock, by the floor as far as it counts, by the timestamp."""
         older = floor_root is not None and self._signed("root").version > floor_root
-        return 0.0 if older else floor_s
+        return max(now_s, 0.0 if older else floor_s, self._said_s())
+
+    def _said_s(self) -> int:
+        """When the timestamp that is believed was signed; 0 where it does not say.
+
+        It counts while it is the newest, and is not kept: a publisher's clock that was wrong
+        once is put right by what is signed next.
+        """
+        said = self._signed("timestamp").unrecognized_fields.get(SIGNED_S)
+        return said if type(said) is int else 0
 
     def _expiry_s(self, role: str) -> float:
         expires: datetime = self._signed(role).expires

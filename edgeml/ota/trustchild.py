@@ -76,7 +76,12 @@ def _carry_out(order: dict[str, Any], get: Asking) -> Any:
     )
     return {
         "offers": {
-            name: [offer.rule.encode().decode(), offer.bundle_digest, offer.bundle_bytes]
+            name: [
+                offer.rule.encode().decode(),
+                offer.bundle_digest,
+                offer.bundle_bytes,
+                offer.said_s,
+            ]
             for name, offer in standing.offers.items()
         },
         "revoked": sorted(standing.revoked),

@@ -78,8 +78,8 @@ class TrustProcess:
         }
         found = self._ask("check", order, get)
         offers = {
-            name: Offer(Rule.parse(rule.encode()), digest, size)
-            for name, (rule, digest, size) in found["offers"].items()
+            name: Offer(Rule.parse(rule.encode()), *more)
+            for name, (rule, *more) in found["offers"].items()
         }
         return Standing(
             offers, frozenset(found["revoked"]), found["signed_s"], found["root_version"]

@@ -18,7 +18,7 @@ from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
 from edgeml.ota.host import Change, Host
 from edgeml.ota.journal import Held
-from edgeml.ota.judging import disagrees, slower
+from edgeml.ota.judging import disagrees, exhausted, heavier
 from edgeml.ota.settings import Updates
 from edgeml.ota.standing import Offer, Standing
 from edgeml.ota.states import Event, State
@@ -27,10 +27,7 @@ from edgeml.ota.transport import Transport
 from edgeml.releases.rollout import Decision, Ignore, Install, decide, within
 
 RETRY_S: Final = 30.0
-"""After a refusal, before it is tried again."""
-
-MAX_TRIES: Final = 3
-"""Probes of one candidate that may end with the machine going down."""
+"""After a refusal, before it is tried again; a look that fails again and again, twice as late."""
 
 _OLDER: Final = "older: "
 _NO_FACTS: Final[Mapping[str, float]] = MappingProxyType({})
@@ -76,6 +73,7 @@ class Updater:
         self._local_hour = hour_here if local_hour is None else local_hour
         self._standing: Standing | None = None
         self._check_due_s = self._again_s = clock.monotonic_s()
+        self._look_again_s = RETRY_S
         self._agreed: str | None = None
         self._last_refusal = ""
         self._undoing: tuple[str, Event] | None = None
@@ -179,13 +177,17 @@ class Updater:
     def _look(self) -> None:
         if self._clock.monotonic_s() < self._check_due_s:
             return
-        self._check_due_s = self._clock.monotonic_s() + self._settings.check_interval_s
+        # A device that starts before its network does asks again soon, then less and less often.
+        now_s, every_s = self._clock.monotonic_s(), self._settings.check_interval_s
+        self._check_due_s = now_s + min(self._look_again_s, every_s)
+        self._look_again_s *= 2
         journal = self._store.journal
         floor = Floor(journal.floor_s, journal.floor_root)
         standing, wrong = self._asking.standing(
             self._settings.group, self._name, self._clock.now_s(), floor
         )
         self._standing = standing
+        self._check_due_s, self._look_again_s = now_s + every_s, RETRY_S
         fresh = standing.root_version > journal.floor_root
         floor_s = standing.signed_s if fresh else max(journal.floor_s, standing.signed_s)
         self._store.change(floor_s=floor_s, floor_root=standing.root_version)
@@ -261,22 +263,21 @@ class Updater:
         return self._settings.hours is None or within(self._settings.hours, self._local_hour())
 
     def _fetch(self, held: Held) -> None:
-        index = self._asking.index(held.release)
+        index, wrong = self._asking.index(held.release)
         if index.bundle_digest != held.digest:
             raise TrustError(f"invalid: the index of {held.release} makes another bundle")
         ways, host = self._asking.transports, self._host
-        fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
+        wrong += fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
+        if wrong:
+            self._refuse(wrong[0])  # what one way has wrong, another had right
         self._tell(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
         self._try(held)
 
     def _try(self, held: Held) -> None:
         """Probe the candidate, and let it serve where nothing speaks against it."""
         path = self._store.path_of(held)
-        tries = self._store.tried()
-        if tries > MAX_TRIES:
-            reason: str | None = f"crashes: this machine went down in {MAX_TRIES} probes of it"
-        else:
-            reason = self._host.misfit(path) or self._probe(path)
+        down = exhausted(self._store.tried())
+        reason = down or self._host.misfit(path) or self._probe(path)
         if reason is not None:
             self._give_up(Event.PROBE_FAILED, reason, for_good=True)
         elif self._settings.shadow_windows:
@@ -315,7 +316,7 @@ class Updater:
         verdict = self._host.probe(path)
         if verdict.reason is not None or verdict.p95_ms is None:
             return verdict.reason
-        return slower(verdict, self._host.probe(self._store.current), self._settings.slower)
+        return heavier(verdict, self._host.probe(self._store.current), self._settings)
 
     def _go_back(self, reason: str, event: Event) -> None:
         """Undo the current model: in the journal, so that it lasts, and in the loop."""
@@ -392,7 +393,7 @@ class Updater:
         installed = (
             self._host.factory_version() if journal.current is None else journal.current.version
         )
-        now_s = max(self._clock.now_s(), journal.floor_s)
+        now_s = max(self._clock.now_s(), journal.floor_s, offer.said_s)
         return decide(
             offer.rule, self._device, self._settings.group, now_s, self._local_hour(), installed
         )

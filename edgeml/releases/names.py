@@ -15,6 +15,9 @@ METADATA: Final = "tuf/bundle"
 DEFAULT_GROUP: Final = "default"
 MAX_VERSION: Final = (1 << 53) - 1
 
+SIGNED_S: Final = "edgeml_signed_s"
+"""The field of TUF's timestamp that says when it was signed; other clients pass over it."""
+
 REVOKED: Final = "revoked.json"
 """The TUF target that lists the revoked releases, in its file and in its `custom`."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from edgeml.clock import Clock
 from edgeml.errors import BackendError
 from edgeml.ota.host import Change, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent
@@ -92,6 +93,7 @@ class Site:
     def start(
         self,
         hour: float = 12.0,
+        clock: Clock | None = None,
         transports: Sequence[Transport] | None = None,
         **settings: Any,
     ) -> tuple[Updater, Store]:
@@ -105,7 +107,7 @@ class Site:
             Trust(self._place / "trust", updates.read_root()),
             [Folder(self._publisher.out)] if transports is None else transports,
             self._device,
-            self._publisher.clock,
+            self._publisher.clock if clock is None else clock,
             lambda: hour,
         )
         return updater, store
@@ -124,15 +126,18 @@ def take(updater: Updater) -> None:
 
 
 class Counting(Folder):
-    """A folder that knows which files it was asked for."""
+    """A folder that knows which files it was asked for, and which it gave."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.asked: list[str] = []
+        self.gave: list[str] = []
 
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         self.asked.extend(names)
-        return super().fetch(names, limit_bytes)
+        for name, data in super().fetch(names, limit_bytes):
+            self.gave.append(name)
+            yield name, data
 
 
 def full(*_: object) -> None:

@@ -17,10 +17,12 @@ import pytest
 from edgeml import Device, Model, Mqtt, Updates
 from edgeml.errors import BackendError, ConfigError
 from edgeml.fleet.localbroker import LocalBroker
+from edgeml.lane import Lane
 from edgeml.ota.host import Change
 from edgeml.ota.probation import Limits
 from edgeml.result import Result
 from edgeml.sensors.sample import Window
+from edgeml.updatesite import Site
 from edgeml.updating import Updating
 
 from .publisher import ACTIVITY, Publisher
@@ -242,6 +244,22 @@ def test_the_first_update_takes_from_the_factorys_bundle_what_is_the_same(
     """Only the manifest's version differs: the chunks of the model are here."""
     publisher.biggest_file().unlink()
     install(tmp_path, publisher, "healthy")
+
+
+def test_a_model_that_rotted_on_the_card_is_told_when_the_device_starts(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    install(tmp_path, publisher, "healthy")
+    (held,) = (tmp_path / "updates" / "activity" / "models").glob("*.tflite")
+    held.write_bytes(held.read_bytes()[:-1])
+    story = Story()
+    site = Site(ACTIVITY, tmp_path / "updates", updates(tmp_path, publisher))
+    assert site.starts_with() == ACTIVITY
+    with Model.load(ACTIVITY) as model:
+        site.attach(Lane(model), [story], lambda: None, lambda: False)
+    (mended,) = story.changes
+    assert (mended.event, mended.before, mended.after) == ("mended", "idle", "idle")
+    assert mended.reason == "activity-2 is damaged on this disk; it is not used"
 
 
 def test_two_processes_cannot_have_one_folder(tmp_path: Path, publisher: Publisher) -> None:

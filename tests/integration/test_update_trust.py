@@ -7,15 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Metadata, Timestamp
 
 from edgeml.errors import LinkError, TrustError, UpdateError
+from edgeml.fleet.repo.publish import Outgoing, to_folder
+from edgeml.fleet.repo.signers import Keyring, Settings
 from edgeml.ota.asking import Trusting
 from edgeml.ota.standing import Standing
 from edgeml.ota.trust import Trust
 from edgeml.ota.trustprocess import TrustProcess
 from edgeml.releases.chunk import decode
 from edgeml.releases.metadata import encode_metadata, parse_metadata
-from edgeml.releases.names import file_name
+from edgeml.releases.names import SIGNED_S, file_name
 
 from .publisher import DAY_S, Publisher, getter
 
@@ -53,6 +56,7 @@ def test_a_release_that_is_rolled_out_is_offered(trust: Trusting, publisher: Pub
     assert offer.rule.release == "activity-2"
     assert standing.revoked == frozenset()
     assert standing.signed_s == offer.rule.issued_s
+    assert offer.said_s == int(publisher.clock.now_s())
 
 
 def test_the_chunks_of_the_signed_index_make_the_bundle(
@@ -170,6 +174,36 @@ def test_metadata_that_nobody_renewed_is_expired_even_with_the_clock_turned_back
     later_s = publisher.clock.now_s() + 400 * DAY_S
     with pytest.raises(TrustError, match=r"^expired: "):
         check(trust, publisher, floor_s=later_s)
+
+
+def test_what_had_expired_when_the_timestamp_was_signed_is_expired_whatever_the_clock_says(
+    trust: Trusting, publisher: Publisher
+) -> None:
+    """A clock that stands still, and a thief of the timestamp's key who keeps on signing."""
+    folder = publisher.repository.folder
+    keyring = Keyring(folder, Settings.read(folder))
+    with publisher.repository.open() as ledger:
+        ledger.seal(["timestamp"], keyring, publisher.clock.now_s() + 8 * DAY_S)
+        to_folder(Outgoing(ledger, publisher.clock.now_s()), publisher.out)
+    with pytest.raises(TrustError, match=r"^expired: the snapshot"):
+        check(trust, publisher)
+
+
+@pytest.mark.parametrize("said", [None, "tomorrow", True, [1]])
+def test_a_timestamp_that_does_not_say_when_it_was_signed_is_believed_all_the_same(
+    trust: Trusting, publisher: Publisher, said: object
+) -> None:
+    folder = publisher.repository.folder
+    keyring = Keyring(folder, Settings.read(folder))
+    path = publisher.out / "tuf" / "timestamp"
+    timestamp = Metadata[Timestamp].from_bytes(path.read_bytes())
+    timestamp.signed.unrecognized_fields[SIGNED_S] = said
+    timestamp.signed.version += 1
+    timestamp.signatures.clear()
+    with publisher.repository.open() as ledger:
+        keyring.sign(timestamp, "timestamp", *ledger.keys_of("timestamp"))
+    path.write_bytes(timestamp.to_bytes())
+    assert check(trust, publisher).offers["activity"].said_s == 0
 
 
 def test_yesterdays_metadata_is_a_rollback(

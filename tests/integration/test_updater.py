@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from edgeml.ota.host import Verdict
+from edgeml.ota.judging import MAX_TRIES
 from edgeml.ota.states import State
-from edgeml.ota.updater import MAX_TRIES
 
 from .fakedevice import FETCHED, INSTALLED, FakeDevice, Site, take
 from .publisher import ACTIVITY, Publisher
@@ -62,6 +62,17 @@ def test_a_candidate_much_slower_than_the_incumbent_is_refused(
     assert device.changes[-1].event == "probe_failed"
     assert device.changes[-1].reason.startswith("slow: a p95 of 1001.00 ms")
     assert store.current is None
+
+
+def test_a_candidate_that_takes_much_more_memory_than_the_incumbent_is_refused(
+    site: Site, device: FakeDevice
+) -> None:
+    device.verdict = lambda path: Verdict(None, 1.0, 60.0 if path == ACTIVITY else 121.0)
+    updater, store = site.start()
+    updater.turn()
+    assert device.changes[-1].event == "probe_failed"
+    assert store.journal.bad == {"activity-2": "fat: a peak of 121 MiB, more than 120"}
+    assert device.serving is None
 
 
 def test_a_candidate_that_takes_the_machine_down_in_each_probe_is_given_up(

@@ -7,11 +7,12 @@ import pytest
 
 from edgeml.ota.states import State
 from edgeml.ota.transport import Folder, Http
+from edgeml.ota.trust import Trust
 from edgeml.ota.updater import RETRY_S
 from edgeml.releases.names import file_name
 
 from .fakedevice import INSTALLED, Counting, FakeDevice, Site, full, look, take
-from .publisher import Publisher
+from .publisher import Publisher, getter
 
 
 def test_a_chunk_changed_on_the_way_is_named_and_the_incumbent_serves_on(
@@ -111,6 +112,65 @@ def test_a_way_with_something_wrong_is_named_and_the_next_one_serves(
     updater.turn()
     assert device.story == ["refused", *INSTALLED]
     assert device.changes[0].reason.startswith("invalid: ")
+
+
+def _chunks(site: Site, publisher: Publisher, stick: Path) -> list[Path]:
+    """The chunks of the release on a stick that is a copy of what is published."""
+    shutil.copytree(publisher.out, stick)
+    index = Trust(stick.parent / "trust-of-the-test", publisher.root)
+    made = index.index(getter(stick), "activity-2")
+    return sorted({stick / file_name(chunk.digest) for chunk in made.chunks})
+
+
+def test_a_release_comes_together_from_several_ways_and_no_chunk_comes_twice(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    chunks = _chunks(site, publisher, tmp_path / "stick")
+    for path in chunks[::2]:
+        path.unlink()
+    stick, web = Counting(tmp_path / "stick"), Counting(publisher.out)
+    updater, _ = site.start(transports=[stick, web])
+    updater.turn()
+    assert device.story == INSTALLED
+    wanted = {file_name(path.name) for path in chunks}
+    halves = [[name for name in way.gave if name in wanted] for way in (stick, web)]
+    assert sorted(halves[0] + halves[1]) == sorted(wanted)
+    assert set(halves[1]) == {file_name(path.name) for path in chunks[::2]}
+
+
+def test_chunks_that_one_way_has_wrong_come_from_the_next_and_that_one_is_named(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    for path in _chunks(site, publisher, tmp_path / "stick")[:3]:
+        path.write_bytes(b"\0" + bytes(1000))
+    updater, _ = site.start(transports=[Folder(tmp_path / "stick"), Folder(publisher.out)])
+    updater.turn()
+    assert device.story == [*INSTALLED[:2], "refused", *INSTALLED[2:]]
+    assert device.changes[2].reason.startswith("folder: tampered: ")
+
+
+def test_a_device_that_starts_before_its_network_asks_again_soon(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    updater, _ = site.start()
+    away = publisher.out.rename(tmp_path / "away")
+    updater.turn()
+    away.rename(publisher.out)
+    publisher.clock.advance(RETRY_S)
+    updater.turn()
+    assert device.story == ["refused", *INSTALLED]
+
+
+def test_a_device_that_reaches_nobody_asks_less_and_less_often(
+    site: Site, device: FakeDevice, publisher: Publisher, tmp_path: Path
+) -> None:
+    away = Counting(tmp_path / "away")
+    updater, _ = site.start(transports=[away])
+    for _ in range(360):
+        updater.turn()
+        publisher.clock.advance(10)
+    assert device.story == ["refused"]
+    assert away.asked == ["tuf/bundle"] * 7  # at 0, 30, 90, 210, 450, 930 and 1890 seconds
 
 
 def test_how_far_a_download_is_is_told(site: Site, device: FakeDevice) -> None:

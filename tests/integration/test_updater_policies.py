@@ -1,10 +1,12 @@
 """What lets an updater begin: a policy, an hour, a pin, a rule that stays."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgeml.errors import ConfigError, UpdateError
+from edgeml.ota.probation import Limits
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 
@@ -66,6 +68,23 @@ def test_a_device_pinned_to_a_release_takes_that_one_only(
     publisher.offer(3)
     look(updater)
     assert device.story == INSTALLED
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"max_bytes_per_s": 0}, "max_bytes_per_s should be above 0"),
+        ({"larger": 0}, "larger"),
+        ({"policy": "hours", "hours": (25, 3)}, "two of 0 to 24"),
+        ({"policy": "hours", "hours": (3, 3)}, "two of 0 to 24"),
+        ({"probation": Limits(windows=0)}, "of probation should be above 0"),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused_when_it_is_made(
+    wrong: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        Updates("root.json", **wrong)
 
 
 def test_a_root_that_is_not_there_says_what_to_carry(tmp_path: Path) -> None:

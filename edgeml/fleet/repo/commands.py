@@ -10,14 +10,13 @@ from typing import Any, Final, Protocol
 
 from edgeml.clock import SystemClock
 from edgeml.errors import ConfigError, UpdateError
-from edgeml.fleet.commands import until_told_to_stop
+from edgeml.fleet.commands import hours, seconds, until_told_to_stop
 from edgeml.fleet.repo.contents import summary
 from edgeml.fleet.repo.ledger import Ledger
 from edgeml.fleet.repo.publish import Outgoing, Record, Sent, clear_folder, collect, to_folder
 from edgeml.fleet.repo.repository import Repository, RoleKeys
 from edgeml.fleet.repo.seed import Seeder
 from edgeml.fleet.repo.signers import OFFLINE, ROLES, foreign_key
-from edgeml.fleet.units import hours, seconds
 from edgeml.sync.connection import Connection
 
 

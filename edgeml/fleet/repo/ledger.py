@@ -29,6 +29,7 @@ from tuf.api.serialization.json import JSONSerializer
 from edgeml.errors import TrustError, UpdateError
 from edgeml.fleet.repo.folder import Folder, read_file, write_file
 from edgeml.fleet.repo.signers import ROLES, Keyring
+from edgeml.releases.names import SIGNED_S
 
 ROLLOUT: Final = "rollout"
 PATHS: Final = ["rollouts/*/*"]
@@ -187,6 +188,8 @@ class Ledger:
         metadata.signed.version += 1
         expires_s = int(now_s) + keyring.settings.lifetimes_s[role]
         metadata.signed.expires = datetime.fromtimestamp(expires_s, tz=timezone.utc)
+        if role == "timestamp":
+            metadata.signed.unrecognized_fields[SIGNED_S] = int(now_s)
         metadata.signatures.clear()
         if role == "root" and former is not None:
             keyring.sign(metadata, "root, by its former keys", *former)

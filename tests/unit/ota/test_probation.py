@@ -56,6 +56,13 @@ def test_a_score_that_is_not_finite_ends_it_at_once(score: float) -> None:
     assert str(verdict(Probation(LIMITS, Incumbent()), [0.5, score])).startswith("nan: ")
 
 
+def test_an_output_that_is_no_number_ends_it_even_where_the_score_is_one() -> None:
+    two = result(0.5)._replace(outputs=(0.5, math.nan))
+    assert Probation(LIMITS, Incumbent()).push(two) == "nan: an output is not a number"
+    endless = result(0.5)._replace(outputs=(0.5, math.inf))
+    assert Probation(LIMITS, Incumbent()).push(endless) is None
+
+
 KNOWN = Incumbent(100.0, 0.7, longest=4, count=500)
 
 

@@ -202,6 +202,19 @@ def test_a_model_that_rots_on_the_card_is_not_used_and_the_one_before_serves(
     assert said == ["pump-2 is damaged on this disk; it is not used"]
 
 
+def test_a_way_back_that_was_cut_off_is_finished_and_told(releases: list[Release]) -> None:
+    disk = ForgetfulDisk()
+    store = Store(FOLDER, disk)
+    install(store, releases[0])
+    fetch(store, releases[1])
+    store.activate()
+    store.step(Event.UNHEALTHY)
+    said: list[str] = []
+    after = Store(FOLDER, disk.after_power_cut(), said.append)
+    assert held_bytes(after.disk, after) == releases[0].data
+    assert said == ["the way back from pump-2 was cut off; it is finished now"]
+
+
 def test_a_damaged_journal_is_set_aside_and_the_factorys_model_serves() -> None:
     disk = ForgetfulDisk()
     disk.write(FOLDER / "journal.json", 0, b'{"v": 1, "state": "flying"}')

@@ -14,7 +14,7 @@ from edgeml.cli import fleet
 from edgeml.cli import repo as repo_verb
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, TrustError, UpdateError
-from edgeml.fleet.units import hours, seconds
+from edgeml.fleet.commands import hours, seconds
 
 MakeBundle = Callable[..., Path]
 
