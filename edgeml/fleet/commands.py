@@ -11,14 +11,12 @@ import threading
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edgeml.clock import SystemClock
 from edgeml.errors import ConfigError
+from edgeml.fleet.watching import Table, Tell, print_once, watch
 from edgeml.sync.connection import Connection
-
-if TYPE_CHECKING:
-    from edgeml.fleet.conductor import Ending
 
 Outcome = tuple[Mapping[str, Any], str]
 
@@ -36,6 +34,22 @@ def until_told_to_stop(wake: Callable[[], object] = lambda: None) -> threading.E
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     return stop
+
+
+def status(args: Namespace, table: Table, tell: Tell) -> None:
+    """Show every device, once or until told to stop, by `table`, or as JSON by `tell`."""
+    from edgeml.fleet.stores import open_store
+
+    if not args.interval_s > 0:
+        raise ConfigError(f"--interval-s is {args.interval_s}; it should be above 0")
+    store = open_store(args.store)
+    try:
+        if args.watch:
+            watch(store, until_told_to_stop(), args.interval_s, table, tell if args.json else None)
+        else:
+            print_once(store, table, tell if args.json else None)
+    finally:
+        store.close()
 
 
 def ingest(args: Namespace, connection: Connection) -> Outcome:
@@ -134,7 +148,7 @@ def prune(args: Namespace) -> Outcome:
     return {"deleted": rows}, f"{rows} results and events deleted"
 
 
-def lead(args: Namespace, connection: Connection) -> "Ending":
+def rollout(args: Namespace, connection: Connection) -> Outcome:
     """Lead a release through its stages; what it says on the way goes to stderr.
 
     Raises:
@@ -164,7 +178,9 @@ def lead(args: Namespace, connection: Connection) -> "Ending":
     conductor = Conductor(
         args.release, ruling, policy, connection, args.fleet, expires_s=expires_s, tell=_tell
     )
-    return conductor.run(until_told_to_stop(conductor.wake))
+    ending = conductor.run(until_told_to_stop(conductor.wake))
+    failures = (f"\n  {device}: {why}" for device, why in sorted(ending.failures.items()))
+    return asdict(ending), f"{args.release}: {ending.reason}{''.join(failures)}"
 
 
 def _tell(upto: int, reason: str) -> None:
@@ -200,3 +216,16 @@ def hours(text: str) -> tuple[int, int]:
     if found is None:
         raise ConfigError(f"--hours is {text!r}; expected two hours of the day, as in 02-05")
     return int(found[1]), int(found[2])
+
+
+CONNECTED: Final[Mapping[str, Callable[[Namespace, Connection], Outcome]]] = {
+    "ingest": ingest,
+    "rollout": rollout,
+}
+"""Commands that talk to a broker."""
+
+ALONE: Final[Mapping[str, Callable[[Namespace], Outcome]]] = {
+    "export": export,
+    "mosquitto-acl": mosquitto_acl,
+    "prune": prune,
+}
