@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeml.errors import ConversionError
-from edgeml.runtime.graph import TENSOR_TYPES
-from edgeml.runtime.operators import BUILTIN_OPERATORS
+from edgeml.runtime.graph import BUILTIN_OPERATORS, TENSOR_TYPES
 
 MIN_RUNTIME: Final = b"min_runtime_version"
 CASTS: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})

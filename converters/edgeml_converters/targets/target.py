@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from edgeml.runtime.operators import BUILTIN_OPERATORS
+from edgeml.runtime.graph import BUILTIN_OPERATORS
 
 _NOT_OPERATORS: Final = {"CUSTOM", "DELEGATE", "PLACEHOLDER_FOR_GREATER_OP_CODES"}
 BUILTINS: Final = frozenset(BUILTIN_OPERATORS) - _NOT_OPERATORS

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from edgeml.errors import BundleError
 from edgeml.flatbuffer import MAX_ELEMENTS
-from edgeml.runtime.graph import read_graph
-from edgeml.runtime.operators import BUILTIN_OPERATORS, CUSTOM
+from edgeml.runtime.graph import BUILTIN_OPERATORS, CUSTOM, read_graph
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 MODELS = {path.stem: path.read_bytes() for path in sorted(FIXTURES.glob("*.tflite"))}
