@@ -12,12 +12,14 @@ waits for the answer. Without one the command does it, and the next start serves
 """
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeml.cli.output import format_table, print_json
+from edgeml.daemon.unit import STATES
 from edgeml.errors import ConfigError, UpdateError, retold
 
 if TYPE_CHECKING:
@@ -59,13 +61,12 @@ def run(args: argparse.Namespace) -> int:
     from edgeml.ota.lock import is_held
     from edgeml.ota.mailbox import Mailbox, Request
     from edgeml.ota.report import stored_standings
-    from edgeml.updating import state_folder
 
     config = read_config(args.config)
     updates = config.updates
     if updates is None:
         raise ConfigError(f"{args.config}: has no section [updates]; this device takes none")
-    folder = state_folder(config.device_id, updates)
+    folder = _folder(config.device_id, updates)
     if args.command == "status":
         found = stored_standings(folder, updates.group)
         if args.json:
@@ -88,6 +89,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _folder(device_id: str, updates: "Updates") -> Path:
+    """Where the device keeps its updates; a service's, where systemd made a folder for one."""
+    from edgeml.updating import state_folder
+
+    own = state_folder(device_id, updates)
+    service = STATES / device_id
+    if updates.state or "EDGEML_STATE_DIR" in os.environ or not os.path.lexists(service):
+        return own
+    if not os.access(service, os.W_OK):
+        raise UpdateError(f"{service}: the service's updates are here; ask with sudo")
+    return service / own.name
+
+
+def _handed_over(folder: Path) -> None:
+    """What root made in a service's folder is the service's."""
+    owner = folder.parent.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
 def _here(
     config: "DaemonConfig", updates: "Updates", folder: Path, request: "Request"
 ) -> Mapping[str, Any]:
@@ -108,6 +130,7 @@ def _here(
         return updating.do(request)
     finally:
         updating.close()
+        _handed_over(folder)
 
 
 def _show(command: str, answer: Mapping[str, Any]) -> None:

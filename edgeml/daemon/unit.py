@@ -6,6 +6,8 @@ from string import Template
 from types import MappingProxyType
 from typing import Final
 
+STATES: Final = Path("/var/lib/edgeml")
+"""Where systemd makes a folder for each service's state, by the device's name."""
 WATCHDOG_S: Final = 60
 STOP_S: Final = 10
 
@@ -27,16 +29,18 @@ TimeoutStopSec=$stop_s
 KillSignal=SIGTERM
 
 DynamicUser=yes
-StateDirectory=edgeml
+StateDirectory=edgeml/$name
 ${groups}${credentials}
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
 ProtectKernelTunables=yes
 ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectHostname=yes
 ProtectControlGroups=yes
 PrivateTmp=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -60,7 +64,7 @@ def unit_text(
     """The unit's text.
 
     Args:
-        name: the device, for people.
+        name: the device's id.
         command: the `edgeml` to run, as an absolute path.
         config: the configuration file, absolute.
         groups: more groups that the service needs for its sensor.

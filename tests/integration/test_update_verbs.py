@@ -1,6 +1,7 @@
 """`edgeml update` beside a running device, and without one; and the daemon that takes updates."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgeml import Device
+from edgeml.cli import update
 from edgeml.cli.main import main
 from edgeml.daemon.config import read_config
 from edgeml.daemon.service import Service
@@ -70,6 +72,31 @@ def test_without_a_device_the_command_does_it_and_the_next_start_serves_the_mode
     assert answer["models"]["activity"]["reason"] == "by hand: somebody asked for it"
     assert said(capsys, "apply", path)[0] == 26
     assert said(capsys, "rollback", path)[0] == 26
+
+
+def test_a_services_updates_are_found_in_its_own_folder_and_stay_its_own(
+    tmp_path: Path,
+    publisher: Publisher,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("EDGEML_STATE_DIR", raising=False)
+    monkeypatch.setattr(update, "STATES", tmp_path / "lib")
+    service = tmp_path / "lib" / "pump-7"
+    service.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(service, 61234, 61234)
+    path = config(tmp_path)
+    path.write_text(path.read_text().replace('state = "updates"\n', ""))
+    assert said(capsys, "apply", str(path))[0] == 0
+    owners = {one.lstat().st_uid for one in service.rglob("*")}
+    assert (service / "updates-pump-7" / "activity").is_dir()
+    assert owners == {service.stat().st_uid}
+    _, answer = said(capsys, "status", str(path))
+    assert answer["models"]["activity"]["release"] == "activity-2"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main(["update", "status", str(path)]) == 26
+    assert "ask with sudo" in capsys.readouterr().err
 
 
 def test_an_answer_that_cannot_be_written_does_not_end_the_updates(
