@@ -23,7 +23,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, LinkError
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.pahoclient import BufferedClient, connect_properties
+from edgeml.sync.pahoclient import BufferedClient, connect_properties, send_at_once
 from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
 from edgeml.sync.waker import Waker
 
@@ -261,6 +261,7 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
+        client.on_socket_open = send_at_once
         # With this set, paho leaves all writing to `step`.
         client.on_socket_register_write = lambda *_: None
         return client
@@ -285,7 +286,7 @@ class Link:
     def _serve(self, timeout_s: float) -> None:
         client = self._client
         sock = None if client is None else client.socket()
-        if self._signals or _pending(client):
+        if self._signals or (client is not None and client.pending):
             timeout_s = 0.0
         if client is None or sock is None:
             self._waker.wait(None, to_write=False, timeout_s=timeout_s)
@@ -293,7 +294,7 @@ class Link:
         readable, writable = self._waker.wait(
             sock, to_write=client.want_write(), timeout_s=timeout_s
         )
-        if readable or _pending(client):
+        if readable or client.pending:
             try:
                 self._read(client)
             except _MALFORMED as exc:
@@ -311,10 +312,10 @@ class Link:
             for received in () if self._manual_ack else taken:
                 if received.token:
                     client.confirm(received.token)
-            more = client.buffered or not taken
+            more = not client.lacking and (client.buffered or not taken)
             if more and client.loop_read() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
-            if not _pending(client):
+            if not client.pending:
                 return
 
     def _on_connect(
@@ -383,11 +384,3 @@ class Link:
             # A broker that refuses hangs up, too; that must not end the line that follows.
             self._client.on_disconnect = None
         self._signals.append((Signal.FALL_BACK, "the broker does not speak MQTT 5"))
-
-
-def _pending(client: BufferedClient | None) -> bool:
-    """Whether bytes wait here, or decrypted inside the TLS or WebSocket layer, unseen by poll."""
-    sock = None if client is None else client.socket()
-    if client is None or sock is None:
-        return False
-    return bool(client.buffered) or (hasattr(sock, "pending") and bool(sock.pending()))

@@ -11,7 +11,7 @@ import pytest
 
 from edgeml.clock import ManualClock
 from edgeml.sync.connection import Connection
-from edgeml.sync.line import Down, LinkEvent, Up
+from edgeml.sync.line import Down, LinkEvent, Received, Up
 from edgeml.sync.link import Link
 
 DEADLINE_S = 300.0
@@ -23,8 +23,11 @@ SUBACK = b"\x90\x04\x00\x01\x00\x01"
 
 
 @contextmanager
-def a_broker_that_says(*parts: bytes) -> Iterator[int]:
-    """A server that sends one part for each thing it receives, then waits for the line to end."""
+def a_broker_that_says(*parts: bytes, hangs_up: bool = False) -> Iterator[int]:
+    """A server that sends one part for each thing it receives, then waits for the line to end.
+
+    Or ends it itself, if it `hangs_up`.
+    """
     server = socket.create_server(("127.0.0.1", 0))
     closing = threading.Event()
 
@@ -37,7 +40,7 @@ def a_broker_that_says(*parts: bytes) -> Iterator[int]:
                         if not line.recv(65536):
                             break
                         line.sendall(part)
-                    while line.recv(65536):
+                    while not hangs_up and line.recv(65536):
                         pass
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -50,9 +53,9 @@ def a_broker_that_says(*parts: bytes) -> Iterator[int]:
 
 
 def events_of(
-    port: int, enough: type, protocol: str = "5", patience_s: float = PATIENT_S
+    port: int, enough: type, protocol: str = "5", patience_s: float = PATIENT_S, count: int = 1
 ) -> list[LinkEvent]:
-    """What a link reports until it has reported that."""
+    """What a link reports until it has reported that, so many times."""
     connection = Connection(
         f"mqtt://127.0.0.1:{port}",
         protocol="5" if protocol == "5" else "auto",
@@ -64,11 +67,38 @@ def events_of(
     link.open()
     events: list[LinkEvent] = []
     deadline_s = time.monotonic() + DEADLINE_S
-    while not any(isinstance(event, enough) for event in events):
+    while sum(isinstance(event, enough) for event in events) < count:
         assert time.monotonic() < deadline_s
         events += link.step(0.1)
     link.close()
     return events
+
+
+def a_message(payload: bytes) -> bytes:
+    """A PUBLISH of QoS 0 on a/b in MQTT 5."""
+    body, length = b"\x00\x03a/b\x00" + payload, b""
+    left = len(body)
+    while left > 127:
+        length, left = length + bytes((left % 128 + 128,)), left // 128
+    return b"\x30" + length + bytes((left,)) + body
+
+
+def test_messages_that_take_many_reads_arrive_whole_and_in_order() -> None:
+    sizes = (65_537, 3, 200_000, 16_384, (1 << 20) + 5, 0, 131_072)
+    payloads = [bytes((i,)) * size for i, size in enumerate(sizes)]
+    said = b"".join(map(a_message, payloads))
+    with a_broker_that_says(CONNACK, SUBACK + said) as port:
+        events = events_of(port, Received, count=len(payloads))
+    assert [event.payload for event in events if isinstance(event, Received)] == payloads
+
+
+@pytest.mark.parametrize("came", [5, 9, 30_000, 65_000])
+def test_a_line_that_ends_in_the_midst_of_a_message_is_down(came: int) -> None:
+    said = SUBACK + a_message(b"x" * 65_536)[:came]
+    with a_broker_that_says(CONNACK, said, hangs_up=True) as port:
+        events = events_of(port, Down)
+    assert any(isinstance(event, Up) for event in events)
+    assert not any(isinstance(event, Received) for event in events)
 
 
 NONSENSE = {

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml.sync.line import Received
-from edgeml.sync.pahoclient import plain_message
+from edgeml.sync.pahoclient import lacking_bytes, plain_message
 
 NAMES = st.text(min_size=1, max_size=40).filter(lambda name: "\0" not in name)
 PAYLOADS = st.binary(max_size=300)
@@ -44,6 +44,13 @@ def test_half_a_message_is_none_yet(
     packet = publish(name, payload, mid, mqtt5=mqtt5)
     cut = data.draw(st.integers(0, len(packet) - 1))
     assert plain_message(packet[:cut], 0, mqtt5=mqtt5) is None
+    known = cut >= 5  # a length has at most four bytes
+    left = lacking_bytes(b"\x40" + packet[:cut], 1)
+    assert left == len(packet) - cut if known else left in (0, len(packet) - cut)
+
+
+def test_what_lacks_of_a_very_long_message_is_paho_to_gather() -> None:
+    assert lacking_bytes(publish("a", bytes(1 << 20), mqtt5=True)[:100], 0) == 0
 
 
 @given(st.binary(max_size=40), st.booleans())
