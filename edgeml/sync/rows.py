@@ -17,6 +17,8 @@ from edgeml.sync.wire import plain
 _encode: Final = json.JSONEncoder(
     separators=(",", ":"), allow_nan=False, check_circular=False
 ).encode
+_number: Final = float.__repr__
+"""As `json` spells a float; a TypeError for anything else."""
 
 
 def result_row(
@@ -29,6 +31,11 @@ def result_row(
     """
     if not isfinite(result.start_s + result.end_s + result.pre_us):
         raise ValueError(f"a result from {result.start_s} to {result.end_s} has no time")
+    if extra is None:
+        try:
+            return _usual_row(seq, result, window)
+        except (TypeError, ValueError, OverflowError):
+            pass  # something in it is no float: the encoder knows what to do with it
     row: dict[str, Any] = {
         "seq": seq,
         "start_s": result.start_s,
@@ -45,6 +52,25 @@ def result_row(
     if extra is not None:
         row["extra"] = extra
     return _json(row)
+
+
+def _usual_row(seq: int, result: Result, window: int | None) -> bytes:
+    """What `result_row` gives for floats that are finite, in half the time: one is made a window.
+
+    Raises:
+        TypeError, ValueError, OverflowError: there is something else in it.
+    """
+    _, start_s, end_s, label, score, outputs, pre_us, invoke_us, post_us = result
+    if not all(map(isfinite, (score, invoke_us, post_us, *outputs))):
+        raise ValueError("not finite")
+    named = "null" if label is None else _encode(label)
+    numbers = ",".join(map(_number, outputs))
+    last = "" if window is None else f',"window":{window:d}'
+    return (
+        f'{{"seq":{seq:d},"start_s":{_number(start_s)},"end_s":{_number(end_s)},"label":{named},'
+        f'"score":{_number(score)},"outputs":[{numbers}],"pre_us":{pre_us:.1f},'
+        f'"invoke_us":{invoke_us:.1f},"post_us":{post_us:.1f}{last}}}'
+    ).encode("ascii")
 
 
 def event_row(seq: int, time_s: float, kind: str, fields: Mapping[str, Any]) -> bytes:

@@ -43,6 +43,38 @@ def test_compression_changes_nothing_but_the_size() -> None:
     assert batches.parse_results(packed) == batches.parse_results(payload)
 
 
+ANY_NUMBER = st.one_of(
+    st.floats(),
+    st.integers(-(2**40), 2**40),
+    st.booleans(),
+    st.floats().map(np.float64),
+    st.floats(width=32).map(np.float32),
+)
+A_TIME = st.floats(0, 1e10)
+
+
+@given(
+    st.none() | st.text(),
+    ANY_NUMBER,
+    st.lists(ANY_NUMBER).map(tuple),
+    st.tuples(A_TIME, A_TIME),
+    st.tuples(A_TIME, ANY_NUMBER, ANY_NUMBER),
+    st.none() | st.integers(0, 2**40),
+)
+def test_the_short_way_to_a_row_and_the_encoder_say_the_same(
+    label: str | None,
+    score: float,
+    outputs: tuple[float, ...],
+    times: tuple[float, float],
+    took: tuple[float, float, float],
+    window: int | None,
+) -> None:
+    result = Result(MODEL, *times, label, score, outputs, *took)
+    usual = rows.result_row(7, result, window, None)
+    encoded = rows.result_row(7, result, window, {})
+    assert json.loads(usual) == json.loads(encoded.replace(b',"extra":{}', b""))
+
+
 def test_a_result_that_is_not_a_number_is_still_delivered() -> None:
     broken = RESULT._replace(score=math.nan, outputs=(math.inf, 0.5))
     batch = batches.parse_results(a_batch(rows.result_row(1, broken, None, {"x": -math.inf})))
