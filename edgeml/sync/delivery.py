@@ -138,6 +138,15 @@ class Delivery:
             settings.max_age_s,
             settings.samples_cap_bytes,
         )
+        ack_topic = topics.device_topic(settings.fleet, self._device, topics.ACK)
+        link = Link(
+            settings,
+            client_id=f"edgeml-{settings.fleet}-{self._device}",
+            subscriptions=lambda _: (ack_topic,),
+            will=self._will,
+            clock=self._clock,
+        )
+        # Last of what may fail: it holds a lock that nothing would let go.
         outbox = Outbox(settings.outbox_path(self._device), caps, self._clock)
         row_bytes = settings.batch_bytes - MESSAGE_OVERHEAD_BYTES
         pace = Pace(
@@ -147,19 +156,10 @@ class Delivery:
             entry_bytes=min(_ENTRY_BYTES, row_bytes),
             memory_rows=settings.memory_rows,
         )
-        ack_topic = topics.device_topic(settings.fleet, self._device, topics.ACK)
         self._outbox = outbox
         self._writer = Writer(outbox, pace, self._clock, self._on_commit)
-        self._link = Link(
-            settings,
-            client_id=f"edgeml-{settings.fleet}-{self._device}",
-            subscriptions=lambda _: (ack_topic,),
-            will=self._will,
-            clock=self._clock,
-        )
-        self._courier = Courier(
-            self._device, settings, outbox, self._writer, self._link, self._clock
-        )
+        self._link = link
+        self._courier = Courier(self._device, settings, outbox, self._writer, link, self._clock)
         self._writer.start()
         self._thread.start()
         if outbox.aside is not None:
