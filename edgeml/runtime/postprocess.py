@@ -139,7 +139,11 @@ def _regression(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproc
         numbers = tuple((values(raw) * scale + offset).tolist())
         return None, numbers[0], numbers
 
-    return regress
+    def as_given(raw: Sequence[Array], _: Floats) -> Answer:
+        numbers = tuple(values(raw).tolist())
+        return None, numbers[0], numbers
+
+    return as_given if scale == 1 and offset == 0 else regress
 
 
 def linear_of(options: Fields) -> tuple[np.float32, np.float32]:
