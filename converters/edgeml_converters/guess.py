@@ -23,6 +23,7 @@ from edgeml_converters.spec import Spec
 PROBES: Final = 16
 SEED: Final = 20240601
 _A_LINE: Final = 4
+_COLOURS: Final = (1, 3, 4)
 _NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -42,7 +43,23 @@ def guess_spec(model: FloatModel, name: str) -> Spec:
             f"a module of {model.framework} does not say what shape it takes: give convert() a "
             "spec, or all windows as one array"
         )
-    return Spec(_NOT_A_NAME.sub("_", name)[:64] or "model", 1, plain_inputs(shape), _outputs(model))
+    named = _NOT_A_NAME.sub("_", name)[:64] or "model"
+    return Spec(named, 1, plain_inputs(layouts(model)[0]), _outputs(model))
+
+
+def layouts(model: FloatModel) -> tuple[tuple[int, ...], ...]:
+    """The shapes that a window may have, the likeliest first.
+
+    A framework with channels in front takes windows that have them last as well, as
+    cameras and sensors give them. That a picture does is certain where its first axis can be
+    nothing but colours; which axis of a series is time cannot be seen.
+    """
+    shape = model.input_shape
+    if model.settled is None or len(shape) < 2:
+        return (shape,)
+    turned = (*shape[1:], shape[0])
+    picture = len(shape) == 3 and shape[0] in _COLOURS and shape[-1] not in _COLOURS
+    return (turned, shape) if picture else (shape, turned)
 
 
 def _outputs(model: FloatModel) -> OutputSpec:
@@ -175,14 +192,20 @@ channels = [                        # what each is, and its unit
 
 
 def _other_layout(model: FloatModel) -> str:
-    """Of a framework that has channels in front: that windows need not have them there."""
-    shape = model.input_shape
-    if model.settled is None or len(shape) < 2:
+    """Of a framework that has channels in front: the other shape that windows may have."""
+    likeliest, *others = layouts(model)
+    if not others:
         return ""
-    turned = [*shape[1:], shape[0]]
+    other = list(others[0])
+    if likeliest != model.input_shape:
+        return (
+            "# The model has its channels first, pictures of files and cameras have them last and\n"
+            "# are turned. For windows as the model has them write\n"
+            f"# shape = {other}, and {other[-1]} channels.\n"
+        )
     return (
-        f"# Windows with channels last are taken as well, and pictures in files are such: write\n"
-        f"# shape = {turned}, and {shape[0]} channels.\n"
+        "# Windows with channels last are taken as well, and a sensor's are such: write\n"
+        f"# shape = {other}, and {other[-1]} channels.\n"
     )
 
 

@@ -1,14 +1,23 @@
 """The data of one conversion: read, checked, and what is poor about them put into words."""
 
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import tee
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from edgeml.errors import InputError
 from edgeml_converters.datafiles import Data, gather
-from edgeml_converters.guess import with_labels
-from edgeml_converters.samples import Samples, check_labels, check_windows, warnings_about
+from edgeml_converters.guess import layouts, plain_inputs, with_labels
+from edgeml_converters.samples import (
+    Floats,
+    Samples,
+    check_labels,
+    check_windows,
+    warnings_about,
+)
 from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
 
@@ -54,11 +63,11 @@ def gather_material(
     Raises:
         InputError: they cannot be read, or do not fit the spec.
     """
-    given = gather(calibration, spec.inputs, "calibration")
-    windows = check_windows(given.windows, spec.inputs, "calibration")
+    shapes = (spec.inputs.shape,) if guessed is None else layouts(guessed)
+    spec, windows, said = _calibration(calibration, spec, shapes)
     warnings = list(warnings_about(windows, spec.inputs, "calibration"))
     if evaluation is None:
-        what, judged, said = "calibration", windows, given.labels
+        what, judged = "calibration", windows
     else:
         what = "evaluation"
         pair = isinstance(evaluation, tuple) and len(evaluation) == 2
@@ -72,3 +81,19 @@ def gather_material(
         warnings += [] if warning is None else [warning]
     checked = None if truth is None else check_labels(truth, spec.outputs, len(judged), what)
     return Material(spec, Samples(windows), Samples(judged, checked), tuple(warnings))
+
+
+def _calibration(
+    data: Data, spec: Spec, shapes: Sequence[tuple[int, ...]]
+) -> tuple[Spec, Floats, npt.NDArray[Any] | None]:
+    """The spec with the first of some shapes that the windows have; the windows; their labels."""
+    refusals: list[InputError] = []
+    for shape in shapes:
+        ours, data = tee(data) if isinstance(data, Iterator) else (data, data)
+        laid = spec if shape == spec.inputs.shape else replace(spec, inputs=plain_inputs(shape))
+        try:
+            found = gather(ours, laid.inputs, "calibration")
+            return laid, check_windows(found.windows, laid.inputs, "calibration"), found.labels
+        except InputError as exc:
+            refusals.append(exc)
+    raise refusals[0]

@@ -17,8 +17,9 @@ from edgeml.cli.main import main
 from edgeml.errors import ConfigError, InputError
 from edgeml_converters import Spec, convert, read_spec
 from edgeml_converters.bundling import pipeline_of
-from edgeml_converters.guess import guess_spec, spec_text
-from edgeml_converters.sources import open_source
+from edgeml_converters.guess import guess_spec, layouts, spec_text
+from edgeml_converters.material import gather_material
+from edgeml_converters.sources import FloatModel, open_source
 
 
 @pytest.fixture(scope="module")
@@ -208,3 +209,53 @@ def test_the_terminal_shows_one_bar_and_one_table(
     assert first[:6] == ["float32", "float16", "dynamic", "int8", "int16x8", "mixed"]
     assert sum("chosen: " in line for line in lines) == 1
     assert max(map(len, lines)) < 160
+
+
+def of_torch(*shape: int) -> FloatModel:
+    """A model of a framework that has channels in front, as far as a guess looks at it."""
+
+    def sums(batch: Any) -> Any:
+        return batch.reshape(len(batch), -1).sum(1, keepdims=True)
+
+    def unused(*_: Any) -> Any:
+        raise AssertionError("nothing is converted here")
+
+    return FloatModel("torch", shape, (1,), sums, unused, settled=unused)
+
+
+def test_a_picture_is_guessed_to_have_its_channels_last_and_a_series_as_the_model_has_it() -> None:
+    assert layouts(of_torch(3, 24, 32)) == ((24, 32, 3), (3, 24, 32))
+    assert layouts(of_torch(24, 32, 3)) == ((24, 32, 3), (32, 3, 24))
+    assert layouts(of_torch(6, 50)) == ((6, 50), (50, 6))
+    assert layouts(of_torch(7)) == ((7,),)
+    text = spec_text(guess_spec(of_torch(3, 24, 32), "eye"), of_torch(3, 24, 32))
+    assert "shape = [24, 32, 3] " in text
+    assert "# shape = [3, 24, 32], and 32 channels." in text
+    assert "# shape = [50, 6], and 6 channels." in spec_text(
+        guess_spec(of_torch(6, 50), "ear"), of_torch(6, 50)
+    )
+
+
+@pytest.mark.parametrize("shape", [(24, 32, 3), (3, 24, 32)])
+@pytest.mark.parametrize("form", ["array", "file", "generator"])
+def test_without_a_spec_windows_may_have_either_layout(
+    form: str, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    windows = np.random.default_rng(1).normal(size=(5, *shape)).astype(np.float32)
+    np.save(tmp_path / "windows.npy", windows)
+    forms: dict[str, Any] = {
+        "array": windows,
+        "file": tmp_path / "windows.npy",
+        "generator": ((window, float(i)) for i, window in enumerate(windows)),
+    }
+    opened = of_torch(3, 24, 32)
+    found = gather_material(forms[form], None, None, guess_spec(opened, "eye"), guessed=opened)
+    assert found.spec.inputs.shape == shape
+    assert (found.samples.windows == windows).all()
+    assert (found.judged.labels is not None) == (form == "generator")
+
+
+def test_windows_of_neither_layout_are_held_against_the_likeliest() -> None:
+    opened = of_torch(3, 24, 32)
+    with pytest.raises(InputError, match=r"the spec says \(n, 24, 32, 3\)"):
+        gather_material(np.zeros((5, 8, 8)), None, None, guess_spec(opened, "eye"), guessed=opened)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
 
-from edgeml import Model
+from edgeml import Bundle, Model
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import InputSpec, OutputSpec, channels
@@ -174,16 +175,21 @@ def test_the_command_line_converts_an_onnx_file_and_prints_one_json_object(
     assert (tmp_path / "out.tflite").is_file()
 
 
-def test_init_says_that_channels_may_be_last(files: Path, pictures: Any, tmp_path: Path) -> None:
-    spec = tmp_path / "spec.toml"
-    model, windows = files / "cnn.onnx", tmp_path / "windows.npz"
-    assert main(["convert", "--init", str(model), "-o", str(spec)]) == 0
-    text = spec.read_text()
-    assert "shape = [3, 24, 32] " in text
-    assert "# shape = [24, 32, 3], and 3 channels." in text
-    np.savez(windows, x=np.moveaxis(pictures[:100], -1, 1))
-    command = ["convert", str(model), "--calibration", str(windows), "--scheme", "float32"]
-    assert main([*command, "--spec", str(spec), "-o", str(tmp_path / "out.tflite")]) == 0
+def test_a_folder_of_pictures_serves_a_model_with_channels_first_with_the_spec_of_init_or_none(
+    files: Path, pictures: Any, tmp_path: Path
+) -> None:
+    spec, folder, out = tmp_path / "spec.toml", tmp_path / "pictures", tmp_path / "out.tflite"
+    folder.mkdir()
+    for i, picture in enumerate(pictures[:20]):
+        shades = np.clip(picture * 60 + 128, 0, 255).astype(np.uint8)
+        Image.fromarray(shades).save(folder / f"{i:02}.png")
+    model = str(files / "cnn.onnx")
+    assert main(["convert", "--init", model, "-o", str(spec)]) == 0
+    assert "shape = [24, 32, 3] " in spec.read_text()
+    command = ["convert", model, "--calibration", str(folder), "--scheme", "float32"]
+    for given in ([], ["--spec", str(spec)]):
+        assert main([*command, *given, "-o", str(out)]) == 0
+        assert Bundle.read(out).manifest.inputs.shape == (24, 32, 3)
 
 
 def test_a_model_with_two_outputs_is_refused(tmp_path: Path) -> None:
