@@ -3,9 +3,10 @@
 A process with the device's own trust, store, parcel and updater installs a
 release, or undoes one, and gets SIGKILL at each call that writes, syncs, makes,
 renames or removes a file, once on the call's way in and once on its way out.
-What the next start finds is opened as the device opens it. Beyond those that
-EDGEML_FAULT_RUNS asks for (10; each run stands for ten points), points are a sample
-that EDGEML_FAULT_SEED (0) gives; from 200 runs on it is every point.
+What the next start finds is opened as the device opens it. An installation alone has over 300
+such points, and they lie in every state of the table. Those that EDGEML_FAULT_RUNS asks for
+(10; each run stands for ten points) are a sample that EDGEML_FAULT_SEED (0) gives; from
+200 runs on, as in `make faults`, it is every point.
 """
 
 import os
@@ -13,6 +14,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ import pytest
 from edgeml.clock import SystemClock
 from edgeml.errors import EdgeMLError
 from edgeml.ota.host import Change, Shadowed, Verdict
+from edgeml.ota.journal import Journal
 from edgeml.ota.probation import Incumbent
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
@@ -41,6 +44,7 @@ RUNS = int(os.environ.get("EDGEML_FAULT_RUNS", "10"))
 SEED = int(os.environ.get("EDGEML_FAULT_SEED", "0"))
 EVERY_POINT_FROM = 200
 POINTS_A_RUN = 10
+LEAST_POINTS = 300
 
 
 class Quick:
@@ -68,7 +72,7 @@ class Quick:
         return None
 
     def shadowed(self) -> Shadowed | None:
-        return None
+        return Shadowed(None, {"windows": 1.0, "agreement": 1.0})
 
     def swap(self, path: Path | None) -> None:
         return None
@@ -84,7 +88,9 @@ class Plant:
         self.place = place
         self.publisher = Publisher(place)
         (place / "root.json").write_bytes(self.publisher.root)
-        self.settings = Updates(place / "root.json", folder=self.publisher.out, slower=1000.0)
+        self.settings = Updates(
+            place / "root.json", folder=self.publisher.out, slower=1000.0, shadow_windows=1
+        )
         self.digests: dict[str | None, str] = {}
 
     def updater(self, folder: Path) -> tuple[Updater, Store]:
@@ -113,6 +119,8 @@ class Plant:
 
     def on_probation(self, folder: Path) -> None:
         updater, store = self.updater(folder)
+        updater.turn()
+        assert store.journal.state is State.SHADOWING
         updater.turn()
         assert store.journal.state is State.PROBATION
 
@@ -148,10 +156,31 @@ def _points(total: int) -> list[tuple[int, bool]]:
     return random.Random(SEED).sample(every, min(RUNS * POINTS_A_RUN // 2, len(every)))
 
 
+@dataclass
+class Kills:
+    """Where a process died.
+
+    Attributes:
+        points: at which it could.
+        calls: at which it did, by the call's name.
+        states: of the update that it left.
+    """
+
+    points: int
+    calls: Counter[str] = field(default_factory=Counter)
+    states: Counter[State] = field(default_factory=Counter)
+
+    def are_whole(self, states: set[State]) -> None:
+        """Where every point was asked for, all of them were met, and these states among them."""
+        if RUNS >= EVERY_POINT_FROM:
+            assert self.calls.total() == self.points
+            assert set(self.states) >= states
+
+
 def _kill_everywhere(
     plant: Plant, start: str, work: Callable[[Path], None], then: Callable[[Path, str | None], None]
-) -> Counter[str]:
-    """Let `work` die at each point from the same start; what the kills hit."""
+) -> Kills:
+    """Let `work` die at each point from the same start."""
     folder = plant.place / "device"
 
     def fresh() -> None:
@@ -161,17 +190,19 @@ def _kill_everywhere(
     fresh()
     whole = ptrace.run(lambda: work(folder))
     assert whole.status == 0, "it does not even work without a kill"
-    hit: Counter[str] = Counter()
+    kills = Kills(2 * whole.calls)
     for point, after in _points(whole.calls):
         fresh()
         death = ptrace.run(lambda: work(folder), point, after=after)
-        hit[death.at or "end"] += 1
+        kills.calls[death.at or "end"] += 1
+        left = (folder / "activity" / "journal.json").read_bytes()
+        kills.states[Journal.parse(left).state] += 1
         try:
             then(folder, plant.serves(folder))
         except (AssertionError, EdgeMLError) as exc:
             way = "after" if after else "before"
             raise AssertionError(f"killed {way} call {point}, {death.at}: {exc}") from exc
-    return hit
+    return kills
 
 
 def test_an_installation_killed_at_any_call_leaves_a_whole_model_and_finishes(
@@ -185,9 +216,11 @@ def test_an_installation_killed_at_any_call_leaves_a_whole_model_and_finishes(
         assert not [name for name in names if name.startswith("tmp")]
         assert not list((folder / "activity" / "part").iterdir())
 
-    hit = _kill_everywhere(plant, "settled", plant.install, then)
-    print(f"an installation was killed {hit.total()} times, at {dict(hit)}")
-    assert {"write", "pwrite", "fsync", "rename", "create", "unlink"} <= set(hit)
+    kills = _kill_everywhere(plant, "settled", plant.install, then)
+    print(f"an installation was killed at {kills}")
+    assert kills.points >= LEAST_POINTS
+    assert {"write", "pwrite", "fsync", "rename", "create", "unlink"} <= set(kills.calls)
+    kills.are_whole(set(State) - {State.ROLLING_BACK})
 
 
 def test_a_way_back_killed_at_any_call_leaves_a_whole_model_and_finishes(plant: Plant) -> None:
@@ -198,6 +231,7 @@ def test_a_way_back_killed_at_any_call_leaves_a_whole_model_and_finishes(plant: 
         assert plant.serves(folder) == "activity-2"
         assert "activity-3" in Store(folder / "activity").journal.bad
 
-    hit = _kill_everywhere(plant, "trying", plant.undo, then)
-    print(f"a way back was killed {hit.total()} times, at {dict(hit)}")
-    assert {"fsync", "rename"} <= set(hit)
+    kills = _kill_everywhere(plant, "trying", plant.undo, then)
+    print(f"a way back was killed at {kills}")
+    assert {"fsync", "rename"} <= set(kills.calls)
+    kills.are_whole({State.PROBATION, State.ROLLING_BACK, State.IDLE})
