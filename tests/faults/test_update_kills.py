@@ -119,10 +119,11 @@ class Plant:
 
     def on_probation(self, folder: Path) -> None:
         updater, store = self.updater(folder)
-        updater.turn()
-        assert store.journal.state is State.SHADOWING
-        updater.turn()
-        assert store.journal.state is State.PROBATION
+        states = []
+        for _ in range(2):
+            updater.turn()
+            states.append(store.journal.state)
+        assert states == [State.SHADOWING, State.PROBATION]
 
     def serves(self, folder: Path) -> str | None:
         """What a start of the device serves with: its release, after it was loaded and warm."""

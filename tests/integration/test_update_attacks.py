@@ -26,6 +26,7 @@ from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.repo.ledger import Ledger
 from edgeml.ota.host import Change
 from edgeml.ota.mqtt import Broker
+from edgeml.ota.probation import Limits
 from edgeml.ota.transport import Http, Transport
 from edgeml.ota.trust import Trust
 from edgeml.releases.names import METADATA, TIMESTAMP
@@ -41,6 +42,7 @@ from . import hostile
 from .hostile import Publication, Spoils
 from .hostileweb import Trickle, web_server
 from .publisher import ACTIVITY, DAY_S, Publisher
+from .test_device_updates import windows
 
 DEADLINE_S = 300.0
 PATIENCE_S = 60.0
@@ -76,6 +78,11 @@ def _without_chunks(spoils: Spoils) -> Publication:
     return {name: data for name, data in spoils.offer.items() if name not in gone}
 
 
+def _half_of_the_chunks(spoils: Spoils) -> Publication:
+    gone = set(hostile.chunks(spoils.offer)[::2])
+    return {name: data for name, data in spoils.offer.items() if name not in gone}
+
+
 def _bomb(spoils: Spoils) -> Publication:
     return spoils.offer | {METADATA: b"\1" + zlib.compress(bytes(64 << 20), 9)}
 
@@ -95,6 +102,8 @@ ATTACKS = [
     Attack("endless metadata, packed", _bomb, "tampered: "),
     Attack("endless chunks", _endless_chunks, "missing: "),
     Attack("slow retrieval: nothing comes", _without_chunks, "missing: "),
+    Attack("drop request", lambda _: {}, "missing: the metadata bundle", seen="offer"),
+    Attack("partial bundle", _half_of_the_chunks, "missing: "),
     Attack("one root key stolen of two", hostile.one_root_key, "unsigned: "),
     Attack(
         "online keys stolen: a release of their own",
@@ -352,6 +361,38 @@ def test_a_hostile_web_server_changes_nothing_and_is_named(
     url = web(attack.shown(spoils), {})
     reason = attack.reason.replace("mqtt: ", "http: ")
     assert reason in _withstands(attack, spoils, broker, tmp_path, url)[0]
+
+
+def test_a_malicious_mirror_is_named_and_keeps_no_device_from_an_honest_one(
+    spoils: Spoils,
+    broker: LocalBroker,
+    web: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The broker has every chunk wrong; the web server has them right."""
+    monkeypatch.setattr("edgeml.updating._TURN_S", 0.02)
+    (tmp_path / "root.json").write_bytes(spoils.root)
+    fleet, story = next(FLEETS), Story()
+    publisher = Link(Connection(broker.url), f"publisher-{fleet}")
+    publisher.open()
+    retain(publisher, fleet, hostile.tampered(spoils.offer))
+    publisher.close()
+    updates = Updates(
+        tmp_path / "root.json",
+        http=web(spoils.offer, {}),
+        state=tmp_path / "updates",
+        slower=1000.0,
+        probation=Limits(slower=1000.0, less_sure=1.0),
+    )
+    sync = Mqtt(broker.url, fleet, outbox=tmp_path / "outbox.db", ack="broker")
+    with Device("pump-7", model=ACTIVITY, sync=sync, updates=updates) as device:
+        device.on_update(story)
+        for _ in device.run(windows(lambda: device.model.ref.version == 2)):
+            pass
+    assert "mqtt: tampered: " in story.refusals[0]
+    events = [change.event for change in story.changes]
+    assert events[:5] == ["release_found", "permitted", "refused", "chunks_complete", "activated"]
 
 
 def test_after_versions_were_raised_with_stolen_keys_new_keys_let_devices_go_on(
