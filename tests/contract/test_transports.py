@@ -22,6 +22,8 @@ from edgeml.sync.link import Link
 from edgeml.sync.shelf import Shelf
 from tests.waiting import DEADLINE_S
 
+from .tricklingbroker import trickling
+
 FILES = {"tuf/timestamp": b"{}", "tuf/bundle": b"x" * 5000, f"c/{'ab' * 32}": bytes(range(256))}
 
 
@@ -217,6 +219,14 @@ def test_a_line_that_is_cut_in_the_middle_comes_back_and_goes_on(broker: LocalBr
             retain(broker.url, retained)
     mqtt.close()
     assert got == many
+
+
+def test_a_broker_that_gives_a_byte_at_a_time_is_given_up() -> None:
+    with trickling() as server:
+        mqtt = at_broker(server.url, silence_s=1.0)
+        assert list(mqtt.fetch(["tuf/timestamp"], 1 << 20)) == []
+        mqtt.close()
+        assert server.given > 0
 
 
 class _PacedShelf:
