@@ -1,4 +1,7 @@
-"""What several suites share: a PostgreSQL server, started when the first test asks for it."""
+"""What all suites share: properties have time, and a PostgreSQL server starts when it is asked for.
+
+An example of a property may take a second on an emulated board or a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from tests.postgres import Server
+
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

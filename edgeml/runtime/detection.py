@@ -18,9 +18,9 @@ from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.activations import ACTIVATIONS
 from edgeml.runtime.graph import DETECTION_OP
 from edgeml.runtime.outputs import Answer, Outputs, Postprocess
+from edgeml.runtime.postprocess import activation_of
 from edgeml.runtime.tensors import TensorSpec, decoder
 
 ROLES: Final = ("boxes", "classes", "scores", "count")
@@ -123,13 +123,7 @@ def _candidates(
             f"outputs.labels names {len(spec.labels)} labels but the model scores "
             f"{classes - first} classes"
         )
-    name = options.optional_text("activation")
-    if name is None:
-        done = outputs.final_ops[score_at] in ("SOFTMAX", "LOGISTIC")
-        name = "none" if done else "sigmoid"
-    if name not in ACTIVATIONS:
-        raise ManifestError(f"outputs.postprocess.activation {name!r}{nearest(name, ACTIVATIONS)}")
-    activate = ACTIVATIONS[name]
+    activate = activation_of(options, outputs.final_ops[score_at], "sigmoid")
     to_corners = _box_format(options, count)
     iou = options.number("iou", default=0.5)
     if not 0 <= iou <= 1:

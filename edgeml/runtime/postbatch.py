@@ -57,7 +57,7 @@ def build_many(spec: OutputSpec, outputs: Outputs) -> Many:
 
 def _scored(spec: OutputSpec, outputs: Outputs, decode: Decode) -> Many:
     default = "softmax" if spec.task == "classification" else "sigmoid"
-    activate = activation_of(_options(spec), outputs, default)
+    activate = activation_of(_options(spec), outputs.final_ops[0], default)
     choose, labels, threshold = chooser(spec), spec.labels, least_score(spec)
 
     def many(raw: Sequence[Array], x: Floats) -> Answers:

@@ -14,7 +14,6 @@ from edgeml.arrays import Array, Floats
 from edgeml.errors import ManifestError, nearest
 from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.activations import ACTIVATIONS, unchanged
 from edgeml.runtime.outputs import (
     Answer,
     Outputs,
@@ -67,7 +66,7 @@ def _multilabel(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproc
 def _scores(
     outputs: Outputs, options: Fields, default: str
 ) -> Callable[[Array], tuple[float, ...]]:
-    return _scores_of(outputs, activation_of(options, outputs, default))
+    return _scores_of(outputs, activation_of(options, outputs.final_ops[0], default))
 
 
 def _scores_of(
@@ -80,7 +79,7 @@ def _scores_of(
 
 
 def _choice(spec: OutputSpec, outputs: Outputs, options: Fields, default: str) -> Postprocess:
-    activate = activation_of(options, outputs, default)
+    activate = activation_of(options, outputs.final_ops[0], default)
     look_up = byte_table(outputs.tensors[0])
     if look_up is not None and activate is unchanged:
         return _byte_choice(spec, look_up)
@@ -127,6 +126,14 @@ def active_labels(
 ) -> tuple[str, ...]:
     """The labels of a multi-label result that reach the threshold, in the manifest's order."""
     return tuple(label for label, score in zip(labels, outputs, strict=True) if score >= threshold)
+
+
+def top_k(
+    scores: Sequence[float], labels: Sequence[str], k: int = 5
+) -> tuple[tuple[str, float], ...]:
+    """The `k` best labels with their scores, best first; of equal ones the first named first."""
+    best = sorted(range(len(scores)), key=lambda i: -scores[i])[:k]
+    return tuple((labels[i], scores[i]) for i in best)
 
 
 def _regression(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postprocess:
@@ -183,17 +190,43 @@ def _detection(spec: OutputSpec, outputs: Outputs, options: Fields) -> Postproce
     return detection(spec, outputs, options)
 
 
-def activation_of(options: Fields, outputs: Outputs, default: str) -> Callable[[Floats], Floats]:
+def activation_of(options: Fields, final_op: str, default: str) -> Callable[[Floats], Floats]:
     """What the manifest says, else `default` unless the file's last operator does it already."""
     name = options.optional_text("activation")
     if name is None:
-        name = "none" if outputs.final_ops[0] in ("SOFTMAX", "LOGISTIC") else default
+        name = "none" if final_op in ("SOFTMAX", "LOGISTIC") else default
     if name not in ACTIVATIONS:
         raise ManifestError(
             f"outputs.postprocess.activation {name!r} is none of "
             f"{', '.join(ACTIVATIONS)}{nearest(name, ACTIVATIONS)}"
         )
     return ACTIVATIONS[name]
+
+
+def softmax(logits: Floats) -> Floats:
+    """exp(x) / sum(exp(x)) along the last axis, shifted by the largest so that none overflows."""
+    shifted = np.exp(logits - np.maximum.reduce(logits, axis=-1, keepdims=True))
+    result: Floats = shifted / np.add.reduce(shifted, axis=-1, keepdims=True)
+    return result
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
+    half = np.float32(0.5)
+    result: Floats = half * (np.float32(1) + np.tanh(half * logits))
+    return result
+
+
+def unchanged(values: Floats) -> Floats:
+    """For a file whose last operator makes scores already."""
+    return values
+
+
+ACTIVATIONS: Final[Mapping[str, Callable[[Floats], Floats]]] = {
+    "softmax": softmax,
+    "sigmoid": sigmoid,
+    "none": unchanged,
+}
 
 
 def _check_labels(labels: Sequence[str], count: int) -> None:

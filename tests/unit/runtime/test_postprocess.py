@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from edgeml.errors import ManifestError
 from edgeml.manifest import OutputSpec
-from edgeml.runtime.activations import sigmoid, softmax, top_k
 from edgeml.runtime.outputs import TABLE_LIMIT, Answer, Outputs, number_decoder
-from edgeml.runtime.postprocess import active_labels, build
+from edgeml.runtime.postprocess import active_labels, build, sigmoid, softmax, top_k
 from edgeml.runtime.tensors import TensorSpec, dequantise
 
 ABC = ("a", "b", "c")
