@@ -163,6 +163,8 @@ class Live(Generic[Item]):
         self.start()
         try:
             while (block := self.take(idle_s)) is not None:
+                if not block:
+                    self.check()
                 yield block
             self.raise_error()
         finally:
@@ -245,6 +247,16 @@ class Live(Generic[Item]):
         """
         if self._error is not None:
             raise self._error
+
+    def check(self) -> None:
+        """Let the source see whether it is held up, where it can.
+
+        Raises:
+            SensorError: it is.
+        """
+        check = getattr(self._source, "check", None)
+        if callable(check):
+            check()
 
     @property
     def ready(self) -> bool:

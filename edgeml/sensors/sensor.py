@@ -2,7 +2,8 @@
 
 A sensor that is unplugged, does not open or falls silent is closed and opened
 again, with pauses that double. A sensor that has given nothing for
-`give_up_s` ends the iteration with a SensorError. Until then its state is in
+`give_up_s` ends the iteration with a SensorError; one whose driver hangs, twice
+as late, ends that of the loop which waits for it. Until then its state is in
 `health()`, and each fault is logged once.
 """
 
@@ -211,6 +212,24 @@ class Sensor:
             quiet_s=self._clock.monotonic_s() - self._heard_s,
             last_fault=self._last_fault,
         )
+
+    def check(self) -> None:
+        """See that its thread is not held up in a driver that never comes back; from any other.
+
+        A driver that answers is given up by its own thread, at half of this time.
+
+        Raises:
+            SensorError: it is.
+        """
+        quiet_s = self._clock.monotonic_s() - self._good_s
+        limit_s = 2 * self._patience.limit_s(self._driver.period_s)
+        busy = self._state in (SourceState.OPENING, SourceState.RUNNING, SourceState.RETRYING)
+        if busy and quiet_s >= limit_s:
+            self._state = SourceState.FAILED
+            raise SensorError(
+                f"{self._driver.name}: its driver has not come back for {quiet_s:.0f} s, and "
+                f"{limit_s:g} s is the limit: what it waits for never comes; start this again"
+            )
 
     def _try_open(self) -> bool:
         wait_s = self._retry_s - self._clock.monotonic_s()

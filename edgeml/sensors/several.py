@@ -98,6 +98,8 @@ def arrivals(queues: Queues, idle_s: float | None) -> Generator[Arrival, None, N
                     came = True
                     yield name, block
             if not came:
+                for live in waiting.values():
+                    live.check()
                 yield "", ()
     finally:
         for live in queues.lives.values():

@@ -1,8 +1,9 @@
 """A full queue does what it was told, and everything it lost is counted."""
 
+import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,19 @@ from hypothesis import strategies as st
 from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError, SensorError
 from edgeml.manifest import InputSpec, channels
-from edgeml.sensors import Live, Sample, Sensor, SourceState, Windower, queue_capacity
+from edgeml.sensors import (
+    Batch,
+    Live,
+    Patience,
+    Sample,
+    Sensor,
+    SourceState,
+    Window,
+    Windower,
+    queue_capacity,
+)
 from edgeml.sensors.fakes import FakeDriver
+from edgeml.sensors.several import arrivals, together
 
 DEADLINE_S = 60.0
 
@@ -206,6 +218,61 @@ def test_a_sensor_that_gives_up_is_an_error_where_the_queue_is_read() -> None:
     driver = FakeDriver([], clock, openings=[OSError("no such device")] * 10_000)
     with pytest.raises(SensorError, match="no such device"):
         list(Live(Sensor(driver, clock=clock), capacity=5))
+    assert not sources()
+
+
+class Hanging:
+    """A driver that gives one sample, and whose second read comes back when it is let go."""
+
+    name = "a hanging sensor"
+    channel_names = ("x",)
+    period_s = 0.1
+
+    def __init__(self) -> None:
+        self.hangs = threading.Event()
+        self.let_go = threading.Event()
+        self._batches = iter([Batch((Sample(0.0, np.zeros(1, np.float32)),))])
+
+    def open(self) -> None: ...
+
+    def read(self, timeout_s: float) -> Batch:
+        for batch in self._batches:
+            return batch
+        self.hangs.set()
+        self.let_go.wait(DEADLINE_S)
+        return Batch()
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_driver_that_never_comes_back_does_not_hold_up_the_loop_for_ever(several: bool) -> None:
+    clock, driver = ManualClock(), Hanging()
+
+    class Stopped(Sensor):
+        def stop(self) -> None:
+            super().stop()
+            driver.let_go.set()  # so that its thread can end, too
+
+    sensor = Stopped(driver, clock=clock, patience=Patience(give_up_s=60.0))
+
+    def read() -> Iterator[Sequence[Sample | Window]]:
+        if not several:
+            yield from Live(sensor, capacity=5).blocks(0.01)
+            return
+        queues = together({"a": sensor}, {"a": 5}, "drop_oldest")
+        with contextlib.closing(arrivals(queues, 0.01)) as arriving:
+            yield from (items for _, items in arriving)
+
+    blocks = read()
+    assert next(blocks)
+    assert driver.hangs.wait(DEADLINE_S)
+    clock.advance(119)
+    assert not next(blocks)
+    clock.advance(1)
+    with pytest.raises(SensorError, match="a hanging sensor: its driver has not come back for 120"):
+        next(blocks)
+    assert sensor.health().state is SourceState.FAILED
     assert not sources()
 
 
