@@ -1,6 +1,7 @@
 """Sees that a source is what a model was trained on, as far as the source tells, before it runs."""
 
 import logging
+from pathlib import Path
 from typing import Final
 
 from edgeml.errors import SensorError
@@ -44,6 +45,18 @@ def _check_channels(source: object, model: Model) -> None:
         raise SensorError(
             f"the source's channels are {', '.join(found)}; the model takes {', '.join(wanted)}; "
             "name them in that order with channels=[…], or names=[…] of Sensor"
+        )
+
+
+def complain_of_holes(stats: WindowStats, path: Path) -> None:
+    """What of a file came before no model is said."""
+    if stats.gaps or stats.backward_steps or stats.not_finite:
+        log.warning(
+            "%s: no window spans its %d gaps, %d steps back in time and %d readings of no number",
+            path,
+            stats.gaps,
+            stats.backward_steps,
+            stats.not_finite,
         )
 
 

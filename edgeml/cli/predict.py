@@ -95,7 +95,7 @@ def _predict_file(model: "Model", path: Path) -> "Iterator[Result]":
 def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
     """Window by window in time, so that filters run on as they do on a device."""
     from edgeml.sensors import Replay, Windower
-    from edgeml.sourcecheck import check_rate
+    from edgeml.sourcecheck import check_rate, complain_of_holes, complain_of_nothing
 
     inputs = model.manifest.inputs
     names = [channel.name for channel in inputs.channels]
@@ -106,6 +106,8 @@ def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
         window = windower.push(sample)
         if window is not None:
             yield model.predict(window.data, window.start_s, window.end_s, window.new)
+    complain_of_holes(windower.stats, path)
+    complain_of_nothing(windower.stats, model)
 
 
 def _predict_windows(model: "Model", path: Path) -> "Iterator[Result]":

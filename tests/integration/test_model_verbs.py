@@ -219,6 +219,23 @@ def test_predict_cuts_a_recording_into_windows(
             assert [float(row[f"p_{label}"]) for label in LABELS] == list(expected.outputs)
 
 
+def test_predict_says_what_it_left_out_of_a_recording(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rows = ["x,y,z", *(f"{'nan' if i == 30 else i},2,3" for i in range(60))]
+    path = tmp_path / "torn.csv"
+    path.write_text("\n".join(rows))
+    assert main(["predict", str(bundle), str(path)]) == 0
+    assert "its 0 gaps, 0 steps back in time and 1 readings of no number" in caplog.text
+    path.write_text("\n".join(rows[:12]))
+    assert main(["predict", str(bundle), str(path)]) == 0
+    assert "11 samples made no window of 20" in caplog.text
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 3
+
+
 @pytest.mark.parametrize("form", ["npy of windows", "npy of one window", "npz", "recordings"])
 def test_predict_takes_arrays_of_windows_and_of_recordings(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
