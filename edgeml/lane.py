@@ -23,6 +23,10 @@ from edgeml.runtime.smoothing import Smoother, smoother, steadies_labels
 from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
+from edgeml.sourcecheck import complain_of_nothing
+
+_COMPLAINT_WINDOWS: Final = 10
+"""After the samples of so many windows, if none was whole, the log says why."""
 
 ModelLike = str | os.PathLike[str] | bytes | Model
 
@@ -90,6 +94,7 @@ class Lane:
         self._on_nan = on_nan
         self._on_out_of_range = on_out_of_range
         self._factor = 1
+        self._complaint_due = math.inf
         self._offered: deque[tuple[Model, bool]] = deque()
         self.watch: Watch | None = None
         self.rescue: Rescue | None = None
@@ -166,6 +171,9 @@ class Lane:
             BackendError: the interpreter failed.
         """
         self._take_over_offered()
+        if self._windower.stats.samples >= self._complaint_due:
+            self._complaint_due = math.inf
+            complain_of_nothing(self.stats, self.model)
         if isinstance(items, Block):
             for window in self._windower.push_block(items):
                 yield from self._answer(window)
@@ -224,6 +232,7 @@ class Lane:
             limits=self._limits,
             on_out_of_range=self._on_out_of_range,
         )
+        self._complaint_due = _COMPLAINT_WINDOWS * self.model.manifest.inputs.window
         windower.widen(self._factor)
         return windower
 

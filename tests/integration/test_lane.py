@@ -12,7 +12,7 @@ from edgeml.manifest import OutputSpec, PreprocessStep
 from edgeml.preprocess import Pipeline
 from edgeml.result import Result
 from edgeml.runtime.detection import detections
-from edgeml.sensors import Replay, Window
+from edgeml.sensors import Replay, Sample, Window
 
 from .gait import FIXTURES, LABELS, fixture, manifest, windows
 
@@ -77,6 +77,22 @@ def test_each_object_of_a_detector_begins_its_action_and_opens_a_cascade() -> No
     assert names == ["gait", "then"]
     assert result.label == "cat"
     assert {found.label for found in detections(result.outputs, ("cat", "dog", "owl"))} >= {"owl"}
+
+
+def test_a_stream_that_makes_no_window_is_in_the_log_once_and_not_only_at_its_end(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    lane = Lane(pack(fixture("identity_float"), manifest(OutputSpec("embedding"))))
+    row = np.zeros(3, np.float32)
+    for i in range(300):  # a tenth of the rate that the model takes
+        assert not list(lane.push((Sample(i / 5, row),)))
+        assert len(caplog.records) == (i >= 200)
+    assert "200 samples made no window of 20: 199 gaps" in caplog.text
+    lane.restart()
+    for i in range(300):
+        list(lane.push((Sample(i / 50, row),)))
+    assert len(caplog.records) == 1
+    lane.close()
 
 
 @pytest.mark.parametrize(
