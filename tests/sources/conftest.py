@@ -1,7 +1,7 @@
 """A small PyTorch CNN, an ONNX file and a .pt2 file of it, and windows as a camera gives them.
 
-These tests run in build/sources/own, which tests/sources/prepare.py makes; the
-converter's environments are made from nothing, in build/sources/cache.
+These tests run in build/sources/own, which tests/sources/prepare.py makes, and so
+does it the converter's environments from nothing, in build/sources/cache.
 """
 
 from pathlib import Path

@@ -160,6 +160,8 @@ class _Build:
             else [python, "-m", "pip"]
         )
         quiet = ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+        # Python compiles what a worker imports; all of it takes longer than the conversion.
+        quiet.append("--no-compile")
         self._call([*pip, "install", *quiet, *arguments], bar)
 
     def _call(self, command: list[str], bar: Progress) -> None:
