@@ -5,7 +5,7 @@ gives another has its frames scaled.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -25,7 +25,14 @@ BACKENDS: Final = ("opencv", "picamera2")
 
 
 class Capture(Protocol):
-    """An open camera."""
+    """An open camera.
+
+    Attributes:
+        skip: throws the next frame away, and says whether there was one; None where frames
+            that nobody reads do not queue up.
+    """
+
+    skip: Callable[[], bool] | None
 
     def read(self) -> npt.NDArray[Any] | None:
         """The next frame, uint8 (height, width, 3) RGB; None when the camera gives none."""
@@ -107,9 +114,11 @@ class Camera:
         """
         if self._capture is None:
             raise SensorError(f"{self.name}: is not open")
-        if not self._ticker.wait(timeout_s):
+        skip = self._capture.skip
+        due = self._ticker.wait(timeout_s if skip is None else 0.0)
+        if not due and (skip is None or skip()):
             return NOTHING
-        rgb = self._capture.read()
+        rgb = self._capture.read() if due else None
         if rgb is None:
             raise SensorError(f"{self.name}: gives no frame; was it unplugged?")
         time_s = self._stamp.now_s()
@@ -133,14 +142,18 @@ class Camera:
 
 
 class OpenCvCapture:
-    """A camera through OpenCV, as `Capture`."""
+    """A camera through OpenCV, as `Capture`.
 
-    __slots__ = ("_capture", "_error")
+    The frames of a URL queue up in its decoder: whoever reads fewer than come sees the past.
+    """
+
+    __slots__ = ("_capture", "_error", "skip")
 
     def __init__(self, device: int | str, size: Size, rate_hz: float) -> None:
         cv2 = needed("cv2", "a camera")
         self._error = cv2.error
         self._capture = cv2.VideoCapture(device)
+        self.skip: Callable[[], bool] | None = self._capture.grab if "://" in str(device) else None
         if not self._capture.isOpened():
             self._capture.release()
             raise SensorError(
@@ -172,9 +185,10 @@ class OpenCvCapture:
 class PiCapture:
     """The camera on a Pi's own connector through picamera2, as `Capture`."""
 
-    __slots__ = ("_camera",)
+    __slots__ = ("_camera", "skip")
 
     def __init__(self, device: int | str, size: Size, rate_hz: float) -> None:
+        self.skip: Callable[[], bool] | None = None
         try:
             library = import_module("picamera2")
         except ImportError as exc:

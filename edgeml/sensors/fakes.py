@@ -225,6 +225,7 @@ class FakeCamera:
 
     def __init__(self, frames: Iterable[npt.NDArray[np.uint8]]) -> None:
         self._frames = iter(frames)
+        self.skip: Callable[[], bool] | None = None
         self.plugged = True
         self.released = 0
 

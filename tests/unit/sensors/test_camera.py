@@ -104,6 +104,28 @@ def test_opencv_gives_the_colours_in_our_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(frames[0].mean(axis=(0, 1)), [200, 0, 0], atol=6)
 
 
+def test_the_frames_of_a_url_that_are_not_due_are_thrown_away(tmp_path: Path) -> None:
+    """A network camera that gives more than is asked for would else show an ever older past."""
+    cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed; edgeml[sensors] brings it")
+    path = tmp_path / "shades.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 25.0, (64, 48))
+    for shade in range(0, 250, 25):
+        writer.write(np.full((48, 64, 3), shade, np.uint8))
+    writer.release()
+    clock = ManualClock()
+    camera = Camera(f"file://{path}", size=(48, 64), rate_hz=5.0, colour="grey", clock=clock)
+    camera.open()
+    shades = []
+    for _ in range(2):  # five frames in the time of one that is wanted
+        for _ in range(5):
+            shades += [s.values.mean() for s in camera.read(0.1).samples]
+        clock.advance(0.2)
+    np.testing.assert_allclose(shades, [0, 125], atol=3)
+    with pytest.raises(SensorError, match="gives no frame"):
+        camera.read(0.1)
+    camera.close()
+
+
 def test_a_camera_that_is_not_there_says_where_to_look() -> None:
     pytest.importorskip("cv2", reason="OpenCV is not installed; edgeml[sensors] brings it")
     with pytest.raises(SensorError, match="ls /dev/video"):
