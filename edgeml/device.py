@@ -297,7 +297,7 @@ class Device:
         What is not delivered by then stays in the outbox and goes out the next time.
         """
         self._closed = True
-        self._end_updates()
+        self._end_updates(timeout_s)
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             self._tell_health(delivery)
@@ -361,9 +361,9 @@ class Device:
         if self._delivery is not None and self._updating is not None:
             self._delivery.set_update(self._updating.standing())
 
-    def _end_updates(self) -> None:
+    def _end_updates(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         if self._updating is not None:
-            self._updating.close()
+            self._updating.close(timeout_s)
 
     def _turn_duty(self, duty: DutyControl) -> None:
         """Widen the strides, or bring them back, as the last seconds ask for."""

@@ -167,11 +167,11 @@ class Updating:
             return told(exc)
         return {"model": site.name, **said, "update": site.standing(self._settings.group)}
 
-    def close(self) -> None:
-        """End the thread; what was under way goes on with the next start."""
+    def close(self, timeout_s: float = _JOIN_S) -> None:
+        """End the thread, if it does by then; what was under way goes on with the next start."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join(_JOIN_S)
+            self._thread.join(timeout_s)
             if self._thread.is_alive():
                 log.warning("the updates' thread ends when what it is busy with does")
         else:

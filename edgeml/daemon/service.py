@@ -11,6 +11,7 @@ goes on as before.
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -65,6 +66,7 @@ class Service:
         self._clock: Clock = SystemClock() if clock is None else clock
         self._notifier = Notifier(os.environ, self._clock) if notifier is None else notifier
         self._stop = threading.Event()
+        self._stopped_s = math.inf
         self._preparing = threading.Lock()
         self._following: _Prepared | None = None
         self._sources: Mapping[str, Iterable[Sample]] = {}
@@ -77,6 +79,7 @@ class Service:
 
     def stop(self) -> None:
         """End the loop after the sample under way; from any thread."""
+        self._stopped_s = min(self._stopped_s, self._clock.monotonic_s())
         self._stop.set()
         self._end_source()
 
@@ -128,8 +131,12 @@ class Service:
             self._sources = {}
             if self._following is None:
                 self._notifier.stopping("delivering what is left")
-                device.wait_delivered(DRAIN_S)
+                device.wait_delivered(self._drain_s())
             device.close(CLOSE_S)
+
+    def _drain_s(self) -> float:
+        """How long what is left may be waited for: a source that ends slowly takes from it."""
+        return max(min(self._stopped_s + DRAIN_S - self._clock.monotonic_s(), DRAIN_S), 0.0)
 
     def _tick(self) -> bool:
         self._notifier.alive()

@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 
 from edgeml.bundle import pack
+from edgeml.clock import ManualClock
+from edgeml.daemon.service import DRAIN_S, Service
 from edgeml.fleet.localbroker import free_port
 from edgeml.manifest import OutputSpec
 from edgeml.sync.entries import Kind
@@ -171,6 +173,19 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     assert "misspelt as 'devise'" in log
     assert "none.tflite: cannot be read" in log
     assert "goes on as before" in log
+
+
+def test_a_source_that_ends_slowly_takes_from_the_time_to_deliver_what_is_left() -> None:
+    clock = ManualClock()
+    service = Service(Path("device.toml"), clock=clock)
+    clock.advance(100)
+    assert service._drain_s() == DRAIN_S
+    service.stop()
+    clock.advance(2)
+    service.stop()  # a second signal does not begin anew
+    assert service._drain_s() == DRAIN_S - 2
+    clock.advance(9)
+    assert service._drain_s() == 0
 
 
 def test_each_result_is_a_line_that_says_which_model_gave_it(tmp_path: Path) -> None:

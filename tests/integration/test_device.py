@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,6 +191,16 @@ def test_an_action_on_a_label_or_model_that_is_not_there_is_refused(bundle: Path
             device.on("runing", print)
         with pytest.raises(ConfigError, match="did you mean 'activity'"):
             device.on("running", print, model="activty")
+
+
+def test_updates_that_are_busy_have_no_longer_to_end_than_the_device(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    device = Device("d", model=bundle)
+    monkeypatch.setattr(device, "_updating", SimpleNamespace(close=asked.append))
+    device.close(1.5)
+    assert asked == [1.5]
 
 
 def test_a_closed_device_does_not_run(bundle: Path, recordings: Replay) -> None:
