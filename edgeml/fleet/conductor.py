@@ -148,7 +148,8 @@ class Conductor:
         if rule is None:
             return judge(self._policy, 0, 0.0, {})
         in_stage_s = self._clock.now_s() - rule.issued_s
-        return judge(self._policy, rule.upto, in_stage_s, self.reports.outcomes(rule))
+        outcomes, nearest = self.reports.outcomes(rule), self.reports.nearest(rule)
+        return judge(self._policy, rule.upto, in_stage_s, outcomes, nearest)
 
     def _follow(self, verdict: Verdict, rule: Rule | None) -> Ending | None:
         upto = 0 if rule is None else rule.upto

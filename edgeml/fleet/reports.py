@@ -80,6 +80,15 @@ class Reports:
                 found[device] = outcome
         return found
 
+    def nearest(self, rule: Rule) -> int | None:
+        """The least bucket of a device that is online and that the rule does not let in yet."""
+        buckets = (
+            bucket_of(rule.release, device)
+            for device, standing in self.devices.items()
+            if standing.group == rule.group and standing.online
+        )
+        return min((bucket for bucket in buckets if bucket >= rule.upto), default=None)
+
     def failures(self) -> dict[str, str]:
         """Why it failed, by device."""
         return {

@@ -70,7 +70,13 @@ class Verdict:
     done: bool = False
 
 
-def judge(policy: Policy, upto: int, in_stage_s: float, outcomes: Mapping[str, Outcome]) -> Verdict:
+def judge(
+    policy: Policy,
+    upto: int,
+    in_stage_s: float,
+    outcomes: Mapping[str, Outcome],
+    nearest: int | None = None,
+) -> Verdict:
     """What follows from the devices that have been let in.
 
     Args:
@@ -78,6 +84,7 @@ def judge(policy: Policy, upto: int, in_stage_s: float, outcomes: Mapping[str, O
         upto: the buckets that are let in now; 0 before the first stage.
         in_stage_s: for how long.
         outcomes: of every device that is let in and can be heard.
+        nearest: the least bucket of a device that can be heard and is not let in; None for none.
     """
     if upto == 0:
         return Verdict("begins", upto=policy.stages[0])
@@ -93,10 +100,15 @@ def judge(policy: Policy, upto: int, in_stage_s: float, outcomes: Mapping[str, O
             return Verdict(f"halted: {said}", halt=True)
     if in_stage_s < policy.soak_s:
         return Verdict(f"soaks: {said}")
+    following = next((stage for stage in policy.stages if stage > upto), None)
+    if not outcomes:
+        # A stage that holds nobody proves nothing: one device leads before many follow.
+        if nearest is None or following is None:
+            return Verdict("waits: no device of the group can be heard")
+        return Verdict("goes on: this stage holds nobody", upto=min(following, nearest + 1))
     proven = seen > 0 and upper_bound(failed, seen, policy.confidence) <= policy.max_failure_rate
     if not proven and not everybody:
         return Verdict(f"waits: {said}")
-    following = next((stage for stage in policy.stages if stage > upto), None)
     if following is not None:
         return Verdict(f"goes on: {said}", upto=following)
     return Verdict(f"done: {said}", done=everybody) if everybody else Verdict(f"waits: {said}")

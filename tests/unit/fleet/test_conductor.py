@@ -26,6 +26,7 @@ class Fleet:
     """Devices in memory, a rule that they all read, and a broker between them and the conductor."""
 
     size: int = 300
+    name: str = "pump"
     clock: ManualClock = field(default_factory=ManualClock)
     broker: MemoryBroker = field(default_factory=MemoryBroker)
     rule: Rule | None = None
@@ -38,7 +39,7 @@ class Fleet:
 
     @property
     def devices(self) -> list[str]:
-        return [f"pump-{i}" for i in range(self.size)]
+        return [f"{self.name}-{i}" for i in range(self.size)]
 
     def read(self) -> Rule | None:
         return self.rule
@@ -129,6 +130,27 @@ def test_a_bad_release_is_halted_where_it_began() -> None:
     assert fleet.history[-1] == 0
     assert max(fleet.history) == 100
     assert set(ending.failures.values()) == {"golden: 3 of 8 windows differ"}
+
+
+@pytest.mark.parametrize("fleet_of", range(10))
+def test_a_bad_release_meets_one_device_of_a_small_fleet_whoever_the_first_stage_holds(
+    fleet_of: int,
+) -> None:
+    """Of twenty devices 1 % is mostly nobody; the next stage must not be two of them at once."""
+    fleet = Fleet(size=20, name=f"fan{fleet_of}")
+    fleet.broken = set(fleet.devices)
+    ending = fleet.lead(fleet.conductor())
+    assert ending is not None
+    assert ending.halted
+    first = sorted(bucket_of(RELEASE, device) for device in fleet.devices)[:2]
+    assert len(ending.failures) == 1 or first[1] < POLICY.stages[0]
+
+
+def test_while_no_device_is_heard_a_release_is_let_in_nowhere_further() -> None:
+    fleet = Fleet(size=0)
+    conductor = fleet.conductor()
+    assert fleet.lead(conductor) is None
+    assert set(fleet.history) == {100}
 
 
 def test_a_release_that_fails_on_one_in_five_never_reaches_half() -> None:

@@ -31,7 +31,8 @@ def test_it_begins_with_the_first_stage() -> None:
     [
         (100, 60.0, _outcomes(good=1), 1000),
         (100, 59.0, _outcomes(good=1), None),
-        (100, 60.0, _outcomes(), 1000),
+        (100, 60.0, _outcomes(), None),
+        (10_000, 1e9, _outcomes(), None),
         (1000, 60.0, _outcomes(good=9, pending=1), None),
         (1000, 60.0, _outcomes(good=58, pending=40), None),
         (1000, 60.0, _outcomes(good=59, pending=40), 5000),
@@ -45,6 +46,14 @@ def test_it_advances_only_on_enough_evidence(
 ) -> None:
     verdict = judge(POLICY, upto, in_stage_s, outcomes)
     assert (verdict.upto, verdict.halt, verdict.done) == (next_upto, False, False), verdict.reason
+
+
+@pytest.mark.parametrize(("nearest", "upto"), [(None, None), (347, 348), (999, 1000), (4000, 1000)])
+def test_a_stage_that_holds_nobody_goes_on_to_one_device_and_waits_where_there_is_none(
+    nearest: int | None, upto: int | None
+) -> None:
+    assert judge(POLICY, 100, 60.0, {}, nearest).upto == upto
+    assert judge(POLICY, 100, 59.0, {}, nearest).upto is None
 
 
 @pytest.mark.parametrize(
