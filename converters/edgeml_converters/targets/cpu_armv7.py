@@ -8,6 +8,6 @@ TARGET: Final = Target(
     "cpu-armv7",
     "32-bit ARM",
     ON_CPU,
-    ArmCore("armhf", "pi4", "a 32-bit core with NEON and VFPv4"),
+    ArmCore("armhf", "pi4", "32-bit core with NEON and VFPv4"),
     operators=frozenset(name for name in BUILTINS if not name.startswith("STABLEHLO_")),
 )
