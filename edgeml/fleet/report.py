@@ -49,8 +49,9 @@ def status_summary(devices: Sequence[DeviceStatus]) -> str:
     online = sum(device.online for device in devices)
     results, missing = sum(d.results for d in devices), sum(d.missing for d in devices)
     unaccounted = sum(device.unaccounted for device in devices)
+    count = "1 device" if len(devices) == 1 else f"{len(devices)} devices"
     return (
-        f"{len(devices)} devices, {online} online; {results} results, "
+        f"{count}, {online} online; {results} results, "
         f"{missing} known to be lost, {unaccounted} not here yet"
     )
 
