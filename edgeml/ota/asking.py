@@ -84,7 +84,7 @@ class Asking:
                 refusals.append(got)
             else:
                 found = got
-        wrong = [exc for exc in refusals if _word(exc) not in _HARMLESS]
+        wrong = _wrong(refusals)
         if found is None:
             raise self._nothing(_worst(wrong or refusals))
         return found, wrong[0] if wrong else None
@@ -100,7 +100,7 @@ class Asking:
         for transport in self.transports:
             got = _tried(transport, lambda get: self._trust.index(get, release))
             if not isinstance(got, UpdateError):
-                return got, [str(exc) for exc in refusals if _word(exc) not in _HARMLESS]
+                return got, list(map(str, _wrong(refusals)))
             refusals.append(got)
         raise _worst(refusals)
 
@@ -119,6 +119,11 @@ def _tried(transport: Transport, ask: Callable[[Get], T]) -> T | UpdateError:
     except UpdateError as exc:
         log.info("%s: %s", transport.name, exc)
         return exc
+
+
+def _wrong(refusals: Sequence[UpdateError]) -> list[UpdateError]:
+    """Those of somebody who has something, and has it wrong."""
+    return [exc for exc in refusals if _word(exc) not in _HARMLESS]
 
 
 def _worst(refusals: Sequence[UpdateError]) -> UpdateError:
