@@ -68,6 +68,21 @@ class Manager:
         self.hears(f"READY=1{status}")
         return time.monotonic() - self._began_s
 
+    def reload(self, then: str = "READY=1") -> None:
+        """Ask the service to read its file again, and wait until it says how that went."""
+        assert self.service is not None
+        self.service.send_signal(signal.SIGHUP)
+        self.hears("RELOADING=1")
+        self.hears(then)
+
+    def stop(self) -> str:
+        """End the service in order; its log."""
+        assert self.service is not None
+        self.service.send_signal(signal.SIGTERM)
+        _, log = self.service.communicate(timeout=DEADLINE_S)
+        assert self.service.returncode == 0, log
+        return log
+
     def close(self) -> None:
         self._socket.close()
         if self.service is not None:
@@ -152,24 +167,16 @@ def test_it_drains_within_five_seconds_though_the_broker_is_dead_and_the_queue_f
 
 def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) -> None:
     _configure(manager.folder)
-    service = manager.start()
+    manager.start()
     manager.hears("READY=1")
     shutil.copy(manager.folder / "activity.tflite", manager.folder / "other.tflite")
     _configure(manager.folder, model="other.tflite")
-    service.send_signal(signal.SIGHUP)
-    manager.hears("RELOADING=1")
-    manager.hears("READY=1")
+    manager.reload()
     _configure(manager.folder, model="none.tflite")
-    service.send_signal(signal.SIGHUP)
-    manager.hears("RELOADING=1")
-    manager.hears("READY=1\nSTATUS=as before")
+    manager.reload("READY=1\nSTATUS=as before")
     (manager.folder / "device.toml").write_text("[devise]\n")
-    service.send_signal(signal.SIGHUP)
-    manager.hears("RELOADING=1")
-    manager.hears("READY=1")
-    service.send_signal(signal.SIGTERM)
-    _, log = service.communicate(timeout=DEADLINE_S)
-    assert service.returncode == 0, log
+    manager.reload()
+    log = manager.stop()
     assert "misspelt as 'devise'" in log
     assert "none.tflite: cannot be read" in log
     assert "goes on as before" in log
@@ -231,17 +238,13 @@ def test_what_only_a_device_could_object_to_does_not_end_the_one_that_runs(
     _configure(manager.folder)
     path = manager.folder / "device.toml"
     good = path.read_text()
-    service = manager.start()
+    manager.start()
     manager.ready()
     for old, new, _ in WRONG.values():
         assert good.count(old) == 1
         path.write_text(good.replace(old, new))
-        service.send_signal(signal.SIGHUP)
-        manager.hears("RELOADING=1")
-        manager.hears("READY=1\nSTATUS=as before")
-    service.send_signal(signal.SIGTERM)
-    _, log = service.communicate(timeout=DEADLINE_S)
-    assert service.returncode == 0, log
+        manager.reload("READY=1\nSTATUS=as before")
+    log = manager.stop()
     for _, _, message in WRONG.values():
         assert message in log
 
@@ -255,14 +258,12 @@ def test_a_silent_sensor_does_not_hold_up_the_end(manager: Manager) -> None:
     channels = [f"{sensor}_{axis}" for sensor in ("accelerometer", "gyroscope") for axis in "xyz"]
     silent = f'[source]\ndriver = "serial"\nport = "{os.ttyname(port)}"\nchannels = {channels}\n'
     path.write_text(text[: text.index("[source]")] + silent + text[text.index("[mqtt]") :])
-    service = manager.start()
+    manager.start()
     start_s = manager.ready()
     began_s = time.monotonic()
-    service.send_signal(signal.SIGTERM)
-    _, log = service.communicate(timeout=DEADLINE_S)
+    manager.stop()
     os.close(line)
     os.close(port)
-    assert service.returncode == 0, log
     assert time.monotonic() - began_s < 5 + start_s
 
 
