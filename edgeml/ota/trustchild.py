@@ -1,8 +1,9 @@
-"""The process that judges metadata: `python -m edgeml.ota.trustchild FD`; see `trustprocess`.
+"""The process that judges metadata: `python -m edgeml.ota.trustchild FD PARENT`.
 
-Reads its order from standard input, asks for published files through the file
-descriptor it was given, and writes one answer there. The memory that python-tuf
-and its cryptography take is back with the system when it ends.
+Started by `trustprocess`. Reads its order from standard input, asks for
+published files through the file descriptor it was given, and writes one answer
+there. The memory that python-tuf and its cryptography take is back with the
+system when it ends.
 """
 
 import base64
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from edgeml.errors import UpdateError, told
-from edgeml.runtime.process import limit_process
+from edgeml.runtime.process import end_with, limit_process
 
 CPU_S: Final = 120
 MEMORY_MB: Final = 512
@@ -51,6 +52,7 @@ class Asking:
 
 def main(argv: list[str]) -> int:
     """Carry out one order; the exit status is 0 whenever an answer was written."""
+    end_with(int(argv[1]))
     limit_process(CPU_S, MEMORY_MB, FILE_BYTES)
     signal.alarm(SILENT_S)  # nobody handles it, so it ends even what stands still in C
     answers = sys.stdin.buffer

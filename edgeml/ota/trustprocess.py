@@ -106,7 +106,7 @@ class TrustProcess:
         ):
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", CHILD, str(asking)],
+                    [sys.executable, "-m", CHILD, str(asking), str(os.getpid())],
                     stdin=given,
                     stdout=subprocess.DEVNULL,
                     stderr=said,

@@ -131,7 +131,8 @@ def run_child(
         The report, or the error that the child met or died of.
     """
     read_fd, write_fd = os.pipe()
-    command = [sys.executable, "-m", CHILD, task, str(write_fd), json.dumps(order)]
+    whole = json.dumps({"parent": os.getpid(), **order})
+    command = [sys.executable, "-m", CHILD, task, str(write_fd), whole]
     with tempfile.TemporaryFile() as stderr:
         try:
             child = subprocess.Popen(

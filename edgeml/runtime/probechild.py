@@ -10,7 +10,7 @@ import os
 import sys
 
 from edgeml.errors import BackendError, EdgeMLError, told
-from edgeml.runtime.process import limit_process
+from edgeml.runtime.process import end_with, limit_process
 
 
 def main(argv: list[str]) -> int:
@@ -19,6 +19,7 @@ def main(argv: list[str]) -> int:
     The tasks are imported after the limits are set, and what they import with them.
     """
     task, descriptor, order = argv[0], int(argv[1]), json.loads(argv[2])
+    end_with(int(order["parent"]))
     limit_process(int(order["cpu_s"]), int(order["memory_mb"]), file_bytes=1 << 20)
     try:
         from edgeml.runtime.probetasks import TASKS

@@ -1,11 +1,15 @@
 """What this process takes of the machine, as the kernel counts it, and what it may take."""
 
 import contextlib
+import os
 import re
+import signal
 import sys
 from pathlib import Path
+from typing import Final
 
-_STATUS = Path("/proc/self/status")
+_STATUS: Final = Path("/proc/self/status")
+_PR_SET_PDEATHSIG: Final = 1
 
 
 def peak_rss_mb() -> float | None:
@@ -50,6 +54,24 @@ def limit_process(cpu_s: int, memory_mb: int, file_bytes: int) -> None:
         ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(which, (ceiling, ceiling))
+
+
+def end_with(parent: int) -> None:
+    """Let the kernel kill this process once whoever started it is gone, however that ended.
+
+    A device that is killed starts anew at once, and what it had asked for must not go on
+    writing beside it. Linux alone can do so; elsewhere this does nothing.
+
+    Args:
+        parent: its process id; the thread of it that started this one is what counts.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes  # 6 ms, in a process of its own
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
+    if os.getppid() != parent:  # it was gone before the kernel knew
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _from_status(key: str) -> float | None:
