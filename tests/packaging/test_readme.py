@@ -51,6 +51,7 @@ def _environment(place: Path) -> dict[str, str]:
         "HOME": str(place),
         "PATH": path,
         "EDGEML_STATE_DIR": str(place / "state"),
+        "PIP_NO_COMPILE": "1",  # of what is installed here little is imported
     }
 
 
