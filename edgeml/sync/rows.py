@@ -43,9 +43,9 @@ def result_row(
         "label": result.label,
         "score": result.score,
         "outputs": result.outputs,
-        "pre_us": round(result.pre_us, 1),
-        "invoke_us": round(result.invoke_us, 1),
-        "post_us": round(result.post_us, 1),
+        "pre_us": round(float(result.pre_us), 1),
+        "invoke_us": round(float(result.invoke_us), 1),
+        "post_us": round(float(result.post_us), 1),
     }
     if window is not None:
         row["window"] = window
