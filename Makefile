@@ -20,8 +20,10 @@ ARM_ARGS ?=
 SOURCES_ARGS ?=
 SOAK_S ?= 600
 # Each file's tests stay with one worker, where they share what is dear to make.
-# The slow ones are in small files of the first folders: in this order nobody waits for them at the end.
-WORKERS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# The slow ones are in small files of the first folders: in that order nobody waits for them at the end.
+# One worker more than there are cores, 4 at most: some always wait for a process, and some have TensorFlow in memory.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+WORKERS ?= -n $(shell echo $$(($(CORES) < 4 ? $(CORES) + 1 : 4))) --dist loadfile --no-loadscope-reorder
 PYTHONS ?=
 
 .PHONY: setup wheel demo test lint unit arm pythons faults soak brokers sources bench models mosquitto postgresql interop conformance clean
