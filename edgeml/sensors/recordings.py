@@ -79,6 +79,8 @@ def read_recordings(
         if isinstance(exc, SensorError):
             raise
         raise SensorError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    except (UnicodeDecodeError, csv.Error) as exc:
+        raise SensorError(f"{path}: is not a CSV in UTF-8 ({exc}); save it as one") from exc
 
 
 def as_recordings(array: npt.NDArray[Any], where: str) -> _Array:
@@ -135,7 +137,7 @@ def _scale(arrays: Mapping[str, npt.NDArray[Any]], channels: int, path: Path) ->
 
 
 def _read_csv(path: Path, channels: Sequence[str] | None) -> Recordings:
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # Excel puts a mark before it
         rows = csv.reader(file)
         header = [name.strip() for name in next(rows, [])]
         names = _csv_channels(header, channels, path)

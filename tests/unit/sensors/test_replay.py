@@ -95,6 +95,27 @@ def test_a_csv_that_cannot_be_read_says_where_and_why(
     assert "bad.csv" in str(error.value)
 
 
+def test_a_mark_before_the_header_does_not_hide_the_times(tmp_path: Path) -> None:
+    """Excel's "CSV UTF-8" begins with a byte-order mark, and the time column is often the first."""
+    path = tmp_path / "excel.csv"
+    path.write_text("time_s,x\n0,1\n1,2\n2,3\n60,4\n", encoding="utf-8-sig")
+    source = Replay(path, channels=["x"], sample_rate_hz=1.0)
+    assert [sample.time_s for sample in source] == [0, 1, 2, 60]
+    assert source.measured_rate_hz == 1.0
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["time_s,temp_°C\n0,1\n".encode("cp1252"), b'x\n"' + b"2" * 200_000 + b'"\n'],
+    ids=["another encoding", "a quote that never ends"],
+)
+def test_what_is_no_csv_in_utf_8_is_named(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content)
+    with pytest.raises(SensorError, match=r"odd\.csv: is not a CSV in UTF-8"):
+        Replay(path)
+
+
 def test_an_unknown_column_names_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "walk.csv"
     path.write_text("time_s,accel_x\n0,1\n")
