@@ -36,9 +36,8 @@ def run(args: argparse.Namespace) -> int:
     with naming(args.config):
         for source in config.sources.values():
             driver_of(source)
-    groups = {
-        GROUPS[source.driver] for source in config.sources.values() if source.driver in GROUPS
-    }
+    drivers = {source.driver for source in config.sources.values()}
+    groups = {GROUPS[driver] for driver in drivers if driver in GROUPS}
     text = unit_text(
         config.device_id,
         str(Path(sys.executable).with_name("edgeml")),
@@ -46,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         tuple(sorted(groups)),
         _secrets(config),
         quiet=config.mqtt is not None,
+        sysfs="iio-buffered" in drivers,
     )
     if args.show:
         print(text, end="")

@@ -34,7 +34,7 @@ ${groups}${credentials}
 NoNewPrivileges=yes
 ProtectSystem=strict
 ProtectHome=read-only
-ProtectKernelTunables=yes
+ProtectKernelTunables=$tunables
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectHostname=yes
@@ -60,6 +60,7 @@ def unit_text(
     groups: tuple[str, ...],
     credentials: Mapping[str, str] = MappingProxyType({}),
     quiet: bool = False,
+    sysfs: bool = False,
 ) -> str:
     """The unit's text.
 
@@ -70,12 +71,14 @@ def unit_text(
         groups: more groups that the service needs for its sensor.
         credentials: name to file, of secrets that only root can read.
         quiet: whether the journal, which wears a card, goes without the results.
+        sysfs: whether a driver sets its sensor up by files of /sys, where the udev rule lets it.
     """
     return _UNIT.substitute(
         name=name,
         command=_quoted(command),
         config=_quoted(str(config)),
         quiet="--quiet " if quiet else "",
+        tunables="no" if sysfs else "yes",  # yes is: all of /sys is read-only
         watchdog_s=WATCHDOG_S,
         stop_s=STOP_S,
         groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",

@@ -28,6 +28,22 @@ def test_the_service_is_watched_confined_and_reloadable() -> None:
     # Without netlink libusb finds no Edge TPU, and udev no camera.
     assert "AF_NETLINK" in service["RestrictAddressFamilies"].split()
     assert service["SupplementaryGroups"] == "i2c"
+    assert service["ProtectKernelTunables"] == "yes"
+
+
+@pytest.mark.parametrize(("driver", "sealed"), [("iio", "yes"), ("iio-buffered", "no")])
+def test_a_sensor_that_is_set_up_by_files_of_sys_may_write_there(
+    driver: str, sealed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "device.toml"
+    config.write_text(
+        f'[device]\nid = "d"\nmodel = "m.tflite"\n[source]\ndriver = "{driver}"\n'
+        'device = "lsm6dsl"\nchannels = ["accel_x"]\n'
+    )
+    assert main(["install-service", str(config), "--print"]) == 0
+    service = _parsed(capsys.readouterr().out)["Service"]
+    assert service["ProtectKernelTunables"] == sealed
+    assert service["SupplementaryGroups"] == "iio"
 
 
 def test_paths_with_spaces_and_signs_are_quoted() -> None:
