@@ -17,7 +17,7 @@ from edgeml.health import DeviceHealth, loop_health
 from edgeml.lane import Lane
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
-from edgeml.reactions import Action, Reaction, Trigger, check_reaction
+from edgeml.reactions import Action, Reaction, check_reaction, react
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sampling import Sampler, Samples
@@ -178,14 +178,14 @@ class Device:
     ) -> None:
         """Call something when a label begins, and when it ends: a lamp, a relay, a message.
 
-        Several labels of a multi-label model, or of a detector, may hold at once.
-        The calls are made in the loop, before `run` yields the result; what they
-        raise ends the loop.
+        Several labels of a multi-label model, or of a detector, may hold at once. Each model
+        that has the label is watched by itself; what a gate keeps from one counts as without it.
+        The calls are made in the loop, before `run` yields; what they raise ends the loop.
 
         Args:
             label: the label to watch for.
             began: called with the result that begins it.
-            ended: called with the result that ends it.
+            ended: called with the result that ends it; behind a gate it may be the gate's.
             windows: so many results in a row begin or end it, so that it does not flicker.
             model: watch this model's results only, by name.
 
@@ -193,7 +193,7 @@ class Device:
             ConfigError: no model has such a label or such a name.
         """
         check_reaction(self.models, label, model)
-        self._reactions.append(Reaction(Trigger(label, windows), model, began, ended))
+        self._reactions.append(Reaction(label, windows, model, began, ended))
 
     def on_update(self, callback: "Callable[[Change], object]") -> None:
         """Call something at each step of an update; from the updates' own thread.
@@ -320,9 +320,8 @@ class Device:
             if why is not None and lane.window is not None:
                 self._delivery.put_sample(result, lane.window.data, why)
             self._note_health(self._delivery)
-        labels = lane.labels(result) if self._reactions else ()
-        for reaction in self._reactions:
-            reaction.push(result, labels)
+        if self._reactions:
+            react(self._reactions, lane, result)
 
     def _note_health(self, delivery: Delivery) -> None:
         """Refresh what the health topic says of the loop, now and then."""

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edgeml.errors import BackendError, BundleError, ConfigError, InputError, nearest
+from edgeml.labels import labels_of, labels_that_hold
 from edgeml.monitor.drift import Drift, Drifted, Reference
 from edgeml.result import Result
-from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
-from edgeml.runtime.postprocess import active_labels, least_score
-from edgeml.runtime.smoothing import Smoother, smoother, steadies_labels
+from edgeml.runtime.smoothing import Smoother, smoother
 from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
@@ -74,6 +73,7 @@ class Lane:
 
     Attributes:
         window: the one that was answered last.
+        withheld: the model that its cascade's gate kept it from, by name; None for none.
         alarmed: hears of drift; where nobody does, none is measured.
 
     Raises:
@@ -100,6 +100,7 @@ class Lane:
         self.rescue: Rescue | None = None
         self.alarmed: Alarmed | None = None
         self.window: Window | None = None
+        self.withheld: str | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
             self._stages.append(_Stage(gate, _always))
@@ -130,20 +131,9 @@ class Lane:
         return self._windower.stats
 
     def labels(self, result: Result) -> Collection[str | None]:
-        """The labels that hold for a result of this lane.
-
-        Of a multi-label model each that reaches the threshold, of a detector each that an
-        object has; the result's own alone where there is one, or where smoothing decided it.
-        """
+        """The labels that hold for a result of this lane."""
         model = next(one for one in self.models if one.ref.name == result.model.name)
-        spec = model.manifest.outputs
-        if spec.task == "multilabel" and not steadies_labels(spec):
-            return active_labels(result.outputs, spec.labels, least_score(spec))
-        if spec.task == "detection" and not steadies_labels(spec):
-            from edgeml.runtime.detection import detections  # most models load without it
-
-            return {found.label for found in detections(result.outputs, spec.labels)}
-        return (result.label,)
+        return labels_that_hold(model, result)
 
     def restart(self) -> None:
         """Begin a new stream: no window under way, nothing counted, nothing to steady by."""
@@ -238,10 +228,11 @@ class Lane:
 
     def _answer(self, window: Window) -> list[Result]:
         results: list[Result] = []
-        self.window = window
+        self.window, self.withheld = window, None
         for stage in self._stages:
             if results and not stage.passes(results[-1]):
                 stage.pass_over(window)
+                self.withheld = stage.model.ref.name
                 break
             result = self._ask(stage, window)
             if result is None:
@@ -353,12 +344,6 @@ def _sample(item: object) -> Sample:
         f"the source gave {type(item).__name__}; it should give edgeml.sensors.Sample(time_s, "
         "values) or Window(start_s, end_s, data). An array is a source as Replay(array, …)"
     )
-
-
-def labels_of(model: Model) -> tuple[str, ...]:
-    """The labels that a model's results may carry."""
-    outputs = model.manifest.outputs
-    return outputs.labels or ((NORMAL, ANOMALY) if outputs.task == "anomaly" else ())
 
 
 def _limits_of(model: Model, ranges: Mapping[str, tuple[float, float]]) -> Limits | None:

@@ -1,11 +1,11 @@
 """What a device does when a label begins or ends, once and without flicker: a lamp, a message."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from edgeml.errors import ConfigError, nearest
-from edgeml.lane import labels_of
+from edgeml.labels import labels_of
+from edgeml.lane import Lane
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 
@@ -59,32 +59,54 @@ class Trigger:
         return Edge.BEGAN if self._active else Edge.ENDED
 
 
-@dataclass(frozen=True, slots=True)
 class Reaction:
-    """What to call when a label begins and when it ends.
+    """What to call when a label begins and when it ends, in each model by itself.
 
-    Attributes:
-        trigger: sees the labels, and how many in a row make an edge.
+    Args:
+        label: the label to watch for.
+        windows: as of `Trigger`.
         model: the model whose results count, by name; None for every one.
         began: called with the result that begins the label.
         ended: called with the result that ends it.
+
+    Raises:
+        ConfigError: less than one window.
     """
 
-    trigger: Trigger
-    model: str | None
-    began: Action
-    ended: Action | None
+    __slots__ = ("_began", "_ended", "_label", "_model", "_triggers", "_windows")
 
-    def push(self, result: Result, labels: Collection[str | None]) -> None:
-        """Take a result and the labels that hold for it; call what it calls for."""
-        if self.model is not None and self.model != result.model.name:
+    def __init__(
+        self, label: str, windows: int, model: str | None, began: Action, ended: Action | None
+    ) -> None:
+        self._label = label
+        self._windows = windows
+        self._model = model
+        self._began = began
+        self._ended = ended
+        self._triggers: dict[str, Trigger] = {}
+        Trigger(label, windows)  # what is wrong with them is said at once
+
+    def push(self, name: str, labels: Collection[str | None], result: Result) -> None:
+        """Take the labels that hold for a model, and the result that says so."""
+        if self._model not in (None, name):
             return
-        label = self.trigger.label
-        edge = self.trigger.push(label if label in labels else None)
+        trigger = self._triggers.get(name)
+        if trigger is None:
+            trigger = self._triggers[name] = Trigger(self._label, self._windows)
+        edge = trigger.push(self._label if self._label in labels else None)
         if edge is Edge.BEGAN:
-            self.began(result)
-        elif edge is Edge.ENDED and self.ended is not None:
-            self.ended(result)
+            self._began(result)
+        elif edge is Edge.ENDED and self._ended is not None:
+            self._ended(result)
+
+
+def react(reactions: Sequence[Reaction], lane: Lane, result: Result) -> None:
+    """Call what a result calls for; what its lane's gate kept from a model has no label there."""
+    labels = lane.labels(result)
+    for reaction in reactions:
+        reaction.push(result.model.name, labels, result)
+        if lane.withheld is not None:
+            reaction.push(lane.withheld, (), result)
 
 
 def check_reaction(models: Sequence[Model], label: str, name: str | None) -> None:

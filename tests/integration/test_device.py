@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from edgeml import Cascade, Device, Model, Mqtt, Result
+from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, InputError, SensorError
 from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.sensors import Replay, Sample, Window
+from edgeml.streams import Models
 
 DATA = resources.files("edgeml.demo") / "data"
 
@@ -27,6 +29,14 @@ def bundle() -> Path:
 @pytest.fixture
 def recordings() -> Replay:
     return Replay(str(DATA / "recordings.npz"), start_s=1_700_000_000.0)
+
+
+def _renamed(bundle: Path, name: str, labels: tuple[str, ...] | None = None) -> bytes:
+    """The same model under another name, with other labels."""
+    read = Bundle.read(bundle)
+    outputs = read.manifest.outputs
+    outputs = outputs if labels is None else outputs._replace(labels=labels)
+    return pack(read.tflite, read.manifest.replace(name=name, outputs=outputs))
 
 
 def test_a_loop_over_a_source_gives_what_predict_gives(bundle: Path, recordings: Replay) -> None:
@@ -183,6 +193,57 @@ def test_an_action_is_called_once_when_its_label_begins_and_once_when_it_ends(
     starts_s = recordings.start_times_s(1_700_000_000.0)
     assert [edge for edge, _ in calls] == ["began", "ended"]
     assert [at for _, at in calls] == pytest.approx([starts_s[first + 1], starts_s[after + 1]])
+
+
+def _calls(what: Models, recordings: Replay, windows: int, model: str | None) -> list[str]:
+    calls: list[str] = []
+    with Device("d", model=what) as device:
+        device.on(
+            "running",
+            lambda result: calls.append(f"{result.model.name} began"),
+            ended=lambda _: calls.append("ended"),
+            windows=windows,
+            model=model,
+        )
+        for _ in device.run(recordings):
+            pass
+    return calls
+
+
+@pytest.mark.parametrize("windows", [1, 2])
+def test_a_model_without_the_label_beside_the_one_that_has_it_neither_begins_nor_ends_it(
+    bundle: Path, recordings: Replay, windows: int
+) -> None:
+    motion = _renamed(bundle, "motion", ("still", "b", "c", "d"))
+    alone = _calls(bundle, recordings, windows, None)
+    assert alone == ["activity began", "ended"]
+    assert _calls([bundle, motion], recordings, windows, None) == alone
+    assert _calls(Cascade(motion, bundle, ("still", "b", "c", "d")), recordings, windows, None) == (
+        alone
+    )
+
+
+def test_two_models_that_have_the_label_are_each_watched_by_itself(
+    bundle: Path, recordings: Replay
+) -> None:
+    twin = _renamed(bundle, "twin")
+    assert _calls([bundle, twin], recordings, 2, None) == [
+        "activity began",
+        "twin began",
+        "ended",
+        "ended",
+    ]
+    assert _calls([bundle, twin], recordings, 2, "twin") == ["twin began", "ended"]
+
+
+def test_a_label_of_the_model_behind_a_gate_ends_when_the_gate_lets_nothing_pass(
+    bundle: Path, recordings: Replay
+) -> None:
+    gate = _renamed(bundle, "gate")
+    assert _calls(Cascade(gate, bundle, "running"), recordings, 2, "activity") == [
+        "activity began",
+        "ended",
+    ]
 
 
 def test_an_action_on_a_label_or_model_that_is_not_there_is_refused(bundle: Path) -> None:
