@@ -105,6 +105,10 @@ class UpdateError(EdgeMLError, RuntimeError):
     exit_code = 26
 
 
+class BusyError(UpdateError):
+    """Another command works on the same repository."""
+
+
 class TrustError(UpdateError):
     """Who signed an update, or when, is not what this device or repository trusts."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from edgeml.clock import Clock, SystemClock
-from edgeml.errors import ProtocolError, UpdateError
+from edgeml.errors import BusyError, ProtocolError, UpdateError
 from edgeml.fleet.reports import Reports
 from edgeml.fleet.staging import Outcome, Policy, Verdict, judge
 from edgeml.releases.names import parse_release_id
@@ -31,7 +31,10 @@ _SETTLE_S: Final = 3.0
 
 
 class Ruling(Protocol):
-    """What the conductor needs of a repository. Every method may raise `EdgeMLError`."""
+    """What the conductor needs of a repository. Every method may raise `EdgeMLError`.
+
+    One that raises `BusyError`, as while another command publishes, is called again.
+    """
 
     def read(self) -> Rule | None:
         """The rule that holds for the release's model in the group."""
@@ -111,6 +114,8 @@ class Conductor:
         self._up_s: float | None = None
         self._said = (0, "")
         self._published = False
+        self._halting: str | None = None
+        self._busy = False
         self.reports = Reports(release)
 
     def run(self, stop: threading.Event) -> Ending:
@@ -137,12 +142,25 @@ class Conductor:
         """Listen for at most so long, then judge; how it ended, if it did."""
         rule = self._rule()
         self._listen(timeout_s, rule)
+        try:
+            ending = self._advance(rule)
+        except BusyError as exc:
+            # The next step does it again: what was written may not have gone out.
+            if not self._busy:
+                self._tell(0 if rule is None else rule.upto, f"waits: {exc}")
+            self._busy, self._published = True, False
+            return None
+        self._busy = False
+        return ending
+
+    def _advance(self, rule: Rule | None) -> Ending | None:
+        if self._halting is not None:
+            return self._halt(self._halting)
         if self._up_s is None or self._clock.monotonic_s() - self._up_s < _SETTLE_S:
             return None
         if not self._link.online:
             return None  # who hears nothing judges nothing
-        verdict = self._judge(rule)
-        return self._follow(verdict, rule)
+        return self._follow(self._judge(rule), rule)
 
     def _judge(self, rule: Rule | None) -> Verdict:
         if rule is None:
@@ -157,8 +175,7 @@ class Conductor:
             self._said = upto, verdict.reason
             self._tell(upto, verdict.reason)
         if verdict.halt:
-            self._ruling.halt()
-            return self._ending(verdict.reason, halted=True)
+            return self._halt(verdict.reason)
         if verdict.done:
             self._ruling.let(BUCKETS, lasting=True)
             return self._ending(verdict.reason, done=True)
@@ -172,13 +189,18 @@ class Conductor:
         self._published = True
         return None
 
+    def _halt(self, reason: str) -> Ending:
+        self._halting = reason
+        self._ruling.halt()
+        return self._ending(reason, halted=True)
+
     def _rule(self) -> Rule | None:
         rule = self._ruling.read()
         if rule is None or rule.version < self._version:
             return None
         if rule.version > self._version:
             raise UpdateError(f"{rule.release} is rolled out in {rule.group}; it is the newer one")
-        if rule.upto == 0:
+        if rule.upto == 0 and self._halting is None:
             raise UpdateError(
                 f"{self._release} was halted in {rule.group}; to begin again all the same: "
                 f"edgeml repo rollout DIR {self._release} --group {rule.group} --percent 1"
@@ -200,7 +222,8 @@ class Conductor:
         outcomes = Counter({} if rule is None else self.reports.outcomes(rule).values())
         counts = {outcome.value: outcomes[outcome] for outcome in Outcome}
         upto = 0 if rule is None else rule.upto
-        return Ending(done, halted, reason, upto, counts, self.reports.failures())
+        failures = {} if rule is None else self.reports.failures(rule)
+        return Ending(done, halted, reason, upto, counts, failures)
 
 
 def filters(fleet: str) -> tuple[str, ...]:

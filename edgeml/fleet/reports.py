@@ -67,16 +67,22 @@ class Reports:
                 self._hear_event(address.device, row, since_s)
 
     def outcomes(self, rule: Rule) -> dict[str, Outcome]:
-        """What became of the release on each device that the rule lets in.
+        """What became of the release on each device of the rule's group that the rule lets in.
 
         A device that is offline and has said nothing of it is left out: it can neither
-        confirm nor deny, and must not hold up the others for ever.
+        confirm nor deny, and must not hold up the others for ever. What failed on a device
+        whose group nobody knows counts: better a halt too many.
         """
         found = {}
         for device, standing in self.devices.items():
             outcome = self._outcome(device, standing)
-            meant = standing.group == rule.group and bucket_of(rule.release, device) < rule.upto
-            if outcome is not Outcome.PENDING or (meant and standing.online):
+            if outcome is Outcome.PENDING and not (
+                standing.online and bucket_of(rule.release, device) < rule.upto
+            ):
+                continue
+            if standing.group == rule.group or (
+                standing.group is None and outcome is Outcome.FAILED
+            ):
                 found[device] = outcome
         return found
 
@@ -89,12 +95,12 @@ class Reports:
         )
         return min((bucket for bucket in buckets if bucket >= rule.upto), default=None)
 
-    def failures(self) -> dict[str, str]:
+    def failures(self, rule: Rule) -> dict[str, str]:
         """Why it failed, by device."""
         return {
-            device: self.alarms.get(device) or standing.reason or "refused"
-            for device, standing in self.devices.items()
-            if self._outcome(device, standing) is Outcome.FAILED
+            device: self.alarms.get(device) or self.devices[device].reason or "refused"
+            for device, outcome in self.outcomes(rule).items()
+            if outcome is Outcome.FAILED
         }
 
     def _outcome(self, device: str, standing: Standing) -> Outcome:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edgeml.errors import UpdateError
+from edgeml.errors import BusyError, UpdateError
 from edgeml.releases.names import checked_digest
 
 _LOCK_S: Final = 1.0
@@ -85,7 +85,8 @@ class Folder:
         """Keep other commands out.
 
         Raises:
-            UpdateError: another one is at work, or there is no repository here.
+            BusyError: another one is at work.
+            UpdateError: there is no repository here.
         """
         if not self.settings.exists():
             raise UpdateError(f"{self.root}: no repository in it; make one: edgeml repo init")
@@ -102,7 +103,7 @@ class Folder:
                 if time.monotonic() < give_up_s:
                     time.sleep(0.05)
                     continue
-                raise UpdateError(
+                raise BusyError(
                     f"{self.root}: another edgeml command works on it; try again when it is done"
                 ) from None
             return

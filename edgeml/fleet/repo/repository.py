@@ -76,7 +76,8 @@ class Repository:
         """What the repository says, with other commands kept out.
 
         Raises:
-            UpdateError: there is no repository, it is damaged, or another command is at work.
+            BusyError: another command is at work.
+            UpdateError: there is no repository, or it is damaged.
         """
         with self.folder.locked():
             yield Ledger.read(self.folder)
@@ -229,7 +230,9 @@ class Repository:
             signing = ["targets", ROLLOUT] if role == ROLLOUT else list({"root", role})
             root = (former, threshold) if role == "root" else None
             ledger.seal(signing, self._keyring(settings), self._clock.now_s(), root)
-            gone = [settings.signers.pop(key.keyid, "") for key in former]
+            # A former key may be among the new ones, or be another role's as well, as in an HSM.
+            used = {key.keyid for each in ROLES for key in ledger.keys_of(each)[0]}
+            gone = [settings.signers.pop(k.keyid, "") for k in former if k.keyid not in used]
             settings.write(self.folder)
             return [self.folder.root / uri.partition(":")[2] for uri in gone if "file2:" in uri]
 

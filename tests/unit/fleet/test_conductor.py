@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgeml.clock import ManualClock
-from edgeml.errors import UpdateError
+from edgeml.errors import BusyError, UpdateError
 from edgeml.fleet.conductor import Conductor, Ending, filters
 from edgeml.fleet.staging import Policy
 from edgeml.releases.rollout import BUCKETS, Rule, bucket_of
@@ -36,6 +36,8 @@ class Fleet:
     offline: set[str] = field(default_factory=set)
     epoch: int = 0
     lasting: bool = False
+    busy: int = 0
+    """So many calls of the repository find it locked; the rule of a halt is written by then."""
 
     @property
     def devices(self) -> list[str]:
@@ -45,6 +47,7 @@ class Fleet:
         return self.rule
 
     def let(self, upto: int, *, lasting: bool) -> None:
+        self.wait_for_lock()
         now_s = int(self.clock.now_s())
         same = self.rule is not None and self.rule.upto == upto
         issued_s = self.rule.issued_s if self.rule is not None and same else now_s
@@ -55,7 +58,13 @@ class Fleet:
     def halt(self) -> None:
         assert self.rule is not None
         self.rule = Rule(RELEASE, "default", 0, self.rule.issued_s, self.rule.expires_s)
+        self.wait_for_lock()
         self.history.append(0)
+
+    def wait_for_lock(self) -> None:
+        if self.busy:
+            self.busy -= 1
+            raise BusyError("another edgeml command works on it")
 
     def live(self) -> None:
         """Each device does what the rule says, and tells."""
@@ -269,6 +278,29 @@ def test_told_to_stop_it_says_how_far_it_came() -> None:
     stop.set()
     ending = fleet.conductor().run(stop)
     assert (ending.done, ending.halted) == (False, False)
+
+
+def test_a_halt_waits_for_whoever_works_on_the_repository_until_it_is_out() -> None:
+    fleet = Fleet()
+    fleet.broken = set(fleet.devices)
+    fleet.let(BUCKETS, lasting=False)
+    fleet.busy = 40
+    ending = fleet.lead(fleet.conductor())
+    assert ending is not None
+    assert ending.halted
+    assert (fleet.busy, fleet.history) == (0, [BUCKETS, 0])
+    assert ending.reason == "halted: 300 of 300 failed, 0 have not answered"
+
+
+def test_a_repository_that_is_busy_now_and_then_holds_a_rollout_up_and_does_not_end_it() -> None:
+    fleet = Fleet()
+    conductor = fleet.conductor()
+    ending = None
+    while ending is None:
+        fleet.busy = 3
+        ending = fleet.lead(conductor, steps=5)
+    assert ending.done
+    assert list(dict.fromkeys(fleet.history)) == [100, 1000, 5000, BUCKETS]
 
 
 def test_nonsense_on_a_topic_is_passed_over() -> None:

@@ -10,11 +10,19 @@ import pytest
 from tuf.api.exceptions import ExpiredMetadataError
 
 from edgeml.clock import ManualClock
-from edgeml.errors import BundleError, ConfigError, EdgeMLError, TrustError, UpdateError
+from edgeml.errors import (
+    BundleError,
+    BusyError,
+    ConfigError,
+    EdgeMLError,
+    TrustError,
+    UpdateError,
+)
 from edgeml.fleet.repo import contents, folder, ledger
 from edgeml.fleet.repo import repository as module
 from edgeml.fleet.repo.publish import Outgoing, to_folder
 from edgeml.fleet.repo.repository import Repository, RoleKeys
+from edgeml.fleet.repo.signers import make_key
 
 from .tufclient import Client
 
@@ -220,6 +228,26 @@ def test_keys_of_one_threshold_may_lie_on_sticks_of_their_own(
     assert Client(tmp_path / "repo", tmp_path / "client").bundle("activity-1")
 
 
+def test_a_key_that_stays_or_is_another_roles_too_is_not_given_up(
+    tmp_path: Path, bundle: MakeBundle
+) -> None:
+    """As when one of three root keys is lost, and the two that are left go on with a new one."""
+    made = Repository(tmp_path / "repo")
+    made.create({"root": RoleKeys(threshold=2, count=3)})
+    with made.open() as ledger:
+        keys = {f"file2:keys/root-{k.keyid[:8]}.pem": k for k in ledger.keys_of("root")[0]}
+    (lost, _), *left = keys.items()
+    (made.folder.root / lost.partition(":")[2]).unlink()
+    new = make_key(made.folder, "root")
+    made.rotate("targets", RoleKeys(given=(left[0],)))
+    gone = made.rotate("root", RoleKeys(threshold=2, given=(*left, new)))
+    assert [path.name for path in gone] == [Path(lost).name]
+    assert made.rotate("root", RoleKeys(threshold=1, given=(new,)))[0].name == Path(left[1][0]).name
+    made.release([bundle(1)])
+    made.refresh(everything=True)
+    assert Client(tmp_path / "repo", tmp_path / "client").bundle("activity-1")
+
+
 def test_a_key_of_another_kind_may_be_given(tmp_path: Path, bundle: MakeBundle) -> None:
     """As for a KMS: the public half in PEM, the private one known by its URI."""
     from cryptography.hazmat.primitives import serialization as form
@@ -284,7 +312,7 @@ def test_what_git_holds_is_enough_without_the_private_keys(
 
 
 def test_two_commands_do_not_work_on_it_at_once(repository: Repository) -> None:
-    with repository.open(), pytest.raises(UpdateError, match="another edgeml command"):
+    with repository.open(), pytest.raises(BusyError, match="another edgeml command"):
         repository.refresh()
     repository.refresh()
 
