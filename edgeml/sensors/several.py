@@ -8,6 +8,7 @@ its own; all wake the one loop that takes from them.
 import heapq
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import NamedTuple
 
 from edgeml.sensors.live import Live
@@ -73,12 +74,14 @@ def arrivals(queues: Queues, idle_s: float | None) -> Generator[Arrival, None, N
 
     Args:
         queues: from `together`.
-        idle_s: when nothing came for so long, an arrival of nothing is given.
+        idle_s: when nothing came for so long, an arrival of nothing is given; a source that
+            gave nothing for so long is looked after, whatever the others give.
 
     Raises:
         SensorError: and whatever else a source raised, after all that it gave before.
     """
     waiting = dict(queues.lives)
+    heard_s = dict.fromkeys(waiting, monotonic())
     try:
         for live in queues.lives.values():
             live.start()
@@ -97,9 +100,11 @@ def arrivals(queues: Queues, idle_s: float | None) -> Generator[Arrival, None, N
                 elif block:
                     came = True
                     yield name, block
-            if not came:
-                for live in waiting.values():
+                    heard_s[name] = monotonic()
+                elif idle_s is not None and monotonic() - heard_s[name] >= idle_s:
                     live.check()
+                    heard_s[name] = monotonic()
+            if not came:
                 yield "", ()
     finally:
         for live in queues.lives.values():

@@ -1,6 +1,7 @@
 """A full queue does what it was told, and everything it lost is counted."""
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -245,16 +246,22 @@ class Hanging:
     def close(self) -> None: ...
 
 
+class Freed(Sensor):
+    """A sensor with a hanging driver, whose thread can end when it is stopped."""
+
+    def __init__(self, driver: Hanging, clock: ManualClock) -> None:
+        super().__init__(driver, clock=clock, patience=Patience(give_up_s=60.0))
+        self._hanging = driver
+
+    def stop(self) -> None:
+        super().stop()
+        self._hanging.let_go.set()
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_a_driver_that_never_comes_back_does_not_hold_up_the_loop_for_ever(several: bool) -> None:
     clock, driver = ManualClock(), Hanging()
-
-    class Stopped(Sensor):
-        def stop(self) -> None:
-            super().stop()
-            driver.let_go.set()  # so that its thread can end, too
-
-    sensor = Stopped(driver, clock=clock, patience=Patience(give_up_s=60.0))
+    sensor = Freed(driver, clock)
 
     def read() -> Iterator[Sequence[Sample | Window]]:
         if not several:
@@ -273,6 +280,25 @@ def test_a_driver_that_never_comes_back_does_not_hold_up_the_loop_for_ever(sever
     with pytest.raises(SensorError, match="a hanging sensor: its driver has not come back for 120"):
         next(blocks)
     assert sensor.health().state is SourceState.FAILED
+    assert not sources()
+
+
+def test_a_driver_that_never_comes_back_is_noticed_beside_a_source_that_never_is_silent() -> None:
+    clock, driver = ManualClock(), Hanging()
+    talking = (Sample(float(i), np.zeros(1, np.float32)) for i in itertools.count())
+    queues = together({"a": Freed(driver, clock), "b": talking}, {"a": 5, "b": 5}, "drop_oldest")
+    give_up_s = time.monotonic() + DEADLINE_S
+
+    def listen() -> None:
+        with contextlib.closing(arrivals(queues, 0.5)) as arriving:
+            for name, _ in arriving:
+                if name == "a":
+                    assert driver.hangs.wait(DEADLINE_S)
+                    clock.advance(120)
+                assert time.monotonic() < give_up_s
+
+    with pytest.raises(SensorError, match="a hanging sensor: its driver has not come back for 120"):
+        listen()
     assert not sources()
 
 
