@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from edgeml.daemon.models import ModelConfig, read_models
+from edgeml.daemon.typed import check_types
 from edgeml.daemon.updates import read_updates
 from edgeml.errors import ConfigError, nearest
 from edgeml.jsonread import Fields
@@ -275,6 +276,7 @@ def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:
         if key not in known:
             raise ConfigError(f"{section.path}.{key} is not a known key{nearest(key, known)}")
     section.text("url")
+    check_types(section, {field.name: field.type for field in fields(Mqtt)})
     options: dict[str, Any] = {
         key: str(folder / value) if key in _PATH_KEYS and isinstance(value, str) else value
         for key, value in section.raw.items()
@@ -283,7 +285,4 @@ def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:
         for key in SECRET_KEYS:
             if key in options and (credentials / key).exists():
                 options[key] = str(credentials / key)
-    try:
-        return Mqtt(**options)
-    except TypeError as exc:
-        raise ConfigError(f"{section.path}: {exc}") from exc
+    return Mqtt(**options)

@@ -1,13 +1,15 @@
 """Makes a source of a configuration's [source]: a literal table of drivers, loaded by name."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from importlib import import_module
 from typing import Any, Final
 
 from edgeml.daemon.config import REPLAY, DaemonConfig, SourceConfig
+from edgeml.daemon.typed import check_types
 from edgeml.errors import ConfigError, EdgeMLError, nearest
+from edgeml.jsonread import Fields
 from edgeml.sensors.mqtt_topic import Subscriber
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import Patience, Sensor
@@ -71,8 +73,8 @@ def open_source(
         client_id: for that line.
 
     Raises:
-        ConfigError: an unknown driver, or an argument it does not have; the message
-            names the nearest right one.
+        ConfigError: an unknown driver, an argument it does not have (the message names the
+            nearest right one), or one of another type.
         SensorError: a recording to be replayed cannot be read.
     """
     driver = driver_of(config)
@@ -109,7 +111,7 @@ def driver_of(config: SourceConfig) -> Callable[..., Any]:
     """The driver that a configuration names, which takes all the keys that stand there.
 
     Raises:
-        ConfigError: an unknown driver, or an argument it does not have.
+        ConfigError: an unknown driver, an argument it does not have, or one of another type.
     """
     if config.driver not in DRIVERS:
         raise ConfigError(
@@ -124,14 +126,17 @@ def driver_of(config: SourceConfig) -> Callable[..., Any]:
 
 def _check(config: SourceConfig, parameters: Mapping[str, inspect.Parameter]) -> None:
     arguments = [key for key in parameters if key not in _NOT_IN_A_FILE]
-    known = [*arguments]
-    if config.driver != REPLAY:
-        known += [NAMES, *PATIENCE]
+    known = {key: parameters[key].annotation for key in arguments}
+    if config.driver == REPLAY:
+        known["source"] = str
+    else:
+        known |= {NAMES: Sequence[str], **dict.fromkeys(PATIENCE, float)}
     if config.driver == TOPIC:
-        known.append(URL)
+        known[URL] = str
     for key in config.options:
         if key not in known:
             raise ConfigError(f"{config.path}.{key} is not a known key{nearest(key, known)}")
     for key in arguments:
         if parameters[key].default is inspect.Parameter.empty and key not in config.options:
             raise ConfigError(f"{config.path}.{key} is missing")
+    check_types(Fields(config.options, config.path, ConfigError), known)

@@ -1,7 +1,9 @@
 """A configuration file is right, or the message names the key and the nearest right one."""
 
+import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +88,7 @@ def test_a_topic_is_listened_to_at_the_broker_of_the_file_or_at_its_own() -> Non
         assert line._connection.url == url
     with pytest.raises(ConfigError, match=r"source\.url is missing, and there is no \[mqtt\]"):
         open_source(SourceConfig("mqtt", TOPIC))
-    with pytest.raises(ConfigError, match="a value of the wrong type"):
+    with pytest.raises(ConfigError, match=r"source\.channels is \['t'\]; it should be an object"):
         open_source(SourceConfig("mqtt", {**TOPIC, "channels": ["t"]}), sync)
 
 
@@ -160,6 +162,47 @@ def test_a_mistake_in_the_source_is_named(mistake: str, tmp_path: Path) -> None:
     config = read_config(_write(tmp_path, GOOD.replace(old, new, 1)))
     with pytest.raises(ConfigError, match=message):
         open_source(config.sources[""])
+
+
+@pytest.mark.parametrize(
+    ("driver", "wrong"),
+    [
+        ("mpu6050", {"bus": "1"}),
+        ("mpu6050", {"rate_hz": "100"}),
+        ("mpu6050", {"rate_hz": True}),
+        ("mpu6050", {"address": 104.5}),
+        ("mpu6050", {"offsets": "abcdef"}),
+        ("mpu6050", {"names": "abcdef"}),
+        ("mpu6050", {"give_up_s": "3"}),
+        ("replay", {"source": 5}),
+        ("replay", {"source": "walk.csv", "repeat": 2.5}),
+        ("replay", {"source": "walk.csv", "start_s": "x"}),
+        ("serial", {"port": "/dev/ttyX", "channels": "abc"}),
+        ("serial", {"channels": ["a"], "port": 5}),
+        ("camera", {"size": 96}),
+        ("camera", {"size": [96.0, 96]}),
+        ("microphone", {"device": 1.5}),
+    ],
+)
+def test_a_value_of_the_wrong_type_names_its_key(driver: str, wrong: dict[str, Any]) -> None:
+    key, value = list(wrong.items())[-1]
+    with pytest.raises(ConfigError) as error:
+        open_source(SourceConfig(driver, wrong))
+    assert str(error.value).startswith(f"config.source.{key} is {value!r}; it should be a")
+
+
+def test_a_sensor_may_be_waited_for_without_end() -> None:
+    sensor = open_source(SourceConfig("system", {"give_up_s": math.inf, "rate_hz": 2}))
+    assert isinstance(sensor, Sensor)
+    assert sensor._patience.give_up_s == math.inf
+
+
+@pytest.mark.parametrize("wrong", ["outbox = 5", "fleet = 5", "ack = 1", "compress = 1"])
+def test_a_value_of_the_wrong_type_in_mqtt_names_its_key(wrong: str, tmp_path: Path) -> None:
+    key, _, value = wrong.partition(" = ")
+    text = GOOD.replace('fleet = "plant-a"\noutbox = "outbox.db"\n', wrong + "\n")
+    with pytest.raises(ConfigError, match=rf"config\.mqtt\.{key} is {value}; it should be"):
+        read_config(_write(tmp_path, text))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
