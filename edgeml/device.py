@@ -204,7 +204,7 @@ class Device:
         self._needs_updates().observers.append(callback)
 
     def update_status(self) -> Mapping[str, Any]:
-        """Where the first model's updates are, as the state topic says it.
+        """Where the first model's updates are; `others` has those of the others, by name.
 
         Raises:
             ConfigError: the device was made without `updates`.

@@ -131,9 +131,12 @@ class Updating:
             site.observe(result)
 
     def standing(self) -> Mapping[str, Any] | None:
-        """What the state topic says: the first model's updates; None without one."""
-        first = next(iter(self._sites.values()), None)
-        return None if first is None else first.standing(self._settings.group)
+        """What the state topic says: the first model's updates, and `others`; None without one."""
+        others = dict(self.standings())
+        if not others:
+            return None
+        first = others.pop(next(iter(others)))
+        return {**first, "others": others} if others else first
 
     def standings(self) -> Mapping[str, Mapping[str, Any]]:
         """Every model's updates, by its name."""

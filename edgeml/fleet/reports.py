@@ -11,6 +11,7 @@ from typing import Final
 from edgeml.errors import ProtocolError
 from edgeml.fleet.staging import Outcome
 from edgeml.jsonread import Fields
+from edgeml.releases.names import parse_release_id
 from edgeml.releases.rollout import Rule, bucket_of
 from edgeml.sync import topics
 from edgeml.sync.batches import EventRow, parse_events
@@ -119,12 +120,18 @@ class Reports:
         fields = Fields(load(payload), "state", ProtocolError, ignore_unknown=True)
         update = fields.optional_child("update")
         if update is not None:
+            others = update.optional_child("others")
+            own = (
+                None if others is None else others.optional_child(parse_release_id(self.release)[0])
+            )
+            update = update if own is None else own
             standing.group = update.optional_text("group")
             standing.installed = update.optional_text("installed")
             standing.bad = update.texts("bad")
             standing.reason = update.optional_text("reason") or ""
-        elif before is not None and not state.online:
-            # A will is written before the fact: it says nothing of updates.
+        elif before is not None and (not state.online or before.outbox == state.outbox):
+            # A will is written before the fact, and a device that has just started may say
+            # nothing of updates yet: what it refused, it refused.
             standing.group, standing.installed = before.group, before.installed
             standing.bad, standing.reason = before.bad, before.reason
         self.devices[device] = standing

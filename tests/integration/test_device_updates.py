@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from edgeml import Device, Model, Mqtt, Updates
+from edgeml.bundle import Bundle, pack
 from edgeml.errors import BackendError, ConfigError
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.lane import Lane
 from edgeml.ota.host import Change
 from edgeml.ota.probation import Limits
+from edgeml.ota.store import Store
 from edgeml.result import Result
 from edgeml.sensors.sample import Window
 from edgeml.updatesite import Site
@@ -273,6 +275,25 @@ def test_two_processes_cannot_have_one_folder(tmp_path: Path, publisher: Publish
         )
     assert other.returncode == 1
     assert f"is used by process {os.getpid()}" in other.stderr
+
+
+def test_a_device_of_two_models_says_how_far_each_of_them_is(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    given = Bundle.read(ACTIVITY)
+    second = tmp_path / "second.tflite"
+    manifest = given.manifest.replace(name="second")
+    second.write_bytes(pack(given.tflite, manifest, given.golden, given.baseline))
+    Store(tmp_path / "updates" / "second").change(bad={"second-3": "slow: x"})
+    settings = updates(tmp_path, publisher)
+    with Device("pump-7", model=[ACTIVITY, second], updates=settings) as device:
+        standing = device.update_status()
+    assert standing["bad"] == []
+    assert list(standing["others"]) == ["second"]
+    assert (standing["others"]["second"]["bad"], standing["others"]["second"]["group"]) == (
+        ["second-3"],
+        "default",
+    )
 
 
 def test_a_device_without_updates_says_so(tmp_path: Path) -> None:
