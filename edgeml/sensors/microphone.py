@@ -2,7 +2,8 @@
 
 import threading
 from collections import deque
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,14 @@ from edgeml.sensors.sample import Block
 
 MOST_WAITING: Final = 64
 """Blocks held between two reads; beyond it the oldest goes and is counted as lost."""
+
+
+class _Heard(NamedTuple):
+    """A block as it came: when, and whether sound is missing before it."""
+
+    values: npt.NDArray[np.float32]
+    arrival_s: float
+    broken: bool
 
 
 class Microphone:
@@ -59,7 +68,7 @@ class Microphone:
         self._library = library
         self._stamp = Stamp(SystemClock() if clock is None else clock)
         self._times = BlockStamp(rate_hz, self._stamp)
-        self._waiting: deque[npt.NDArray[np.float32]] = deque()
+        self._waiting: deque[_Heard] = deque()
         self._lost = 0
         self._arrived = threading.Condition()
         self._stream: Any = None
@@ -98,19 +107,16 @@ class Microphone:
         with self._arrived:
             if not self._waiting:
                 self._arrived.wait(timeout_s)
-            blocks, lost = list(self._waiting), self._lost
+            heard, lost = list(self._waiting), self._lost
             self._waiting.clear()
             self._lost = 0
-        if lost:
-            self._times.restart()
-        if not blocks:
+        if not heard:
             if self._stream is None or not self._stream.active:
                 raise SensorError(f"{self.name}: stopped; was it unplugged?")
             return NOTHING
-        values = np.concatenate(blocks)
-        times = self._times.times_s(len(values))
+        values = np.concatenate([each.values for each in heard])
         return Batch(
-            Block(times, values),
+            Block(self._times_of(heard), values),
             0,
             lost,
             f"{self.name}: sound was lost; this process was too slow" * bool(lost),
@@ -122,13 +128,28 @@ class Microphone:
         if stream is not None:
             stream.close()
 
+    def _times_of(self, heard: Sequence[_Heard]) -> npt.NDArray[np.float64]:
+        """The time of each frame; every unbroken stretch ended when its last block came."""
+        times, count = [], 0
+        for each, following in zip(heard, [*heard[1:], None], strict=True):
+            if each.broken:
+                self._times.restart()
+            count += len(each.values)
+            if following is None or following.broken:
+                times.append(self._times.times_s(count, each.arrival_s))
+                count = 0
+        return np.concatenate(times)
+
     def _receive(self, block: npt.NDArray[np.float32], _frames: int, _t: Any, status: Any) -> None:
         """Called by the sound card's thread, which takes the block back afterwards."""
         with self._arrived:
-            if status.input_overflow:
-                self._lost += 1
+            self._lost += bool(status.input_overflow)
+            heard = _Heard(
+                np.array(block, np.float32), self._stamp.now_s(), bool(status.input_overflow)
+            )
             if len(self._waiting) == MOST_WAITING:
                 self._waiting.popleft()
                 self._lost += 1
-            self._waiting.append(np.array(block, np.float32))
+                self._waiting[0] = self._waiting[0]._replace(broken=True)
+            self._waiting.append(heard)
             self._arrived.notify()

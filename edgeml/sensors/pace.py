@@ -112,14 +112,17 @@ class BlockStamp:
         """The rate as learnt so far."""
         return 1.0 / self._period_s
 
-    def times_s(self, count: int) -> npt.NDArray[np.float64]:
+    def times_s(self, count: int, arrival_s: float | None = None) -> npt.NDArray[np.float64]:
         """Unix times (count,) of the samples of a block that has just arrived, rising.
+
+        One that arrived before, and waited, has the `arrival_s` that the stamp gave then.
 
         They go on where the last block ended, without a gap however late it was,
         unless more than `STEP_S` is missing or `restart` said that something is.
         Only when the wall clock was set may they go back.
         """
-        arrival_s = self._stamp.now_s()
+        if arrival_s is None:
+            arrival_s = self._stamp.now_s()
         if self._stamp.steps != self._steps:
             self._steps = self._stamp.steps
             self._end_s = None

@@ -1,4 +1,8 @@
-"""A serial line: a microcontroller that prints one reading a line, as CSV or JSON."""
+"""A serial line: a microcontroller that prints one reading a line, as CSV or JSON.
+
+At a steady rate a line that cannot be read stands for a reading that is missing, so it takes
+its time: the gap shows. What a board says besides begins with `#`, and stands for nothing.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -114,18 +118,21 @@ class SerialLines:
     def _batch(self, data: bytes) -> Batch:
         lines, malformed = self._splitter.push(data)
         complaint = f"{self.name}: a line without end; is the baud rate right?" * bool(malformed)
+        if malformed:
+            self._times.restart()
+        lines = [line for line in lines if not line.startswith(b"#")]
         readings = []
-        for line in lines:
+        for i, line in enumerate(lines):
             values = attempt(self._read_line, line)
             if isinstance(values, ValueError):
                 malformed += 1
                 complaint = f"{self.name}: {values}"
             else:
-                readings.append(values)
+                readings.append((i, values))
         if self._rate_hz is None:
             # One line is a reading of now; several at once came late, and share the moment.
-            times = [self._stamp.now_s() + i * 1e-6 for i in range(len(readings))]
+            times = [self._stamp.now_s() + i * 1e-6 for i in range(len(lines))]
         else:
-            times = [float(t) for t in self._times.times_s(len(readings))] if readings else []
-        samples = [Sample(t, values) for t, values in zip(times, readings, strict=True)]
+            times = self._times.times_s(len(lines)).tolist() if lines else []
+        samples = [Sample(times[i], values) for i, values in readings]
         return Batch(samples, malformed, 0, complaint)

@@ -55,6 +55,35 @@ def test_what_the_card_or_the_queue_lost_is_counted() -> None:
     assert len(batch.samples) == 10 * MOST_WAITING
 
 
+def test_sound_that_was_lost_between_two_blocks_that_wait_is_a_gap_there() -> None:
+    card, clock = FakeSoundCard(), ManualClock(now_s=10.0)
+    microphone = opened(card, clock)
+    for lost_s, overflow in ((0.0, False), (0.0, False), (0.1, True), (0.0, False)):
+        clock.advance(0.05 + lost_s)
+        card.hear(sound(50), overflow=overflow)
+    clock.advance(1.0)  # this process is late: what was lost came before that
+    batch = microphone.read(0.0)
+    assert batch.lost == 1
+    steps = np.diff([sample.time_s for sample in batch.samples])
+    assert int(steps.argmax()) == 99  # the first of the third block
+    assert steps[99] == pytest.approx(0.101)
+    assert np.delete(steps, 99) == pytest.approx(0.001)
+    assert batch.samples[-1].time_s == pytest.approx(10.3)
+
+
+def test_what_the_queue_lost_is_a_gap_before_the_oldest_that_it_kept() -> None:
+    card, clock = FakeSoundCard(), ManualClock(now_s=10.0)
+    microphone = opened(card, clock)
+    times = []
+    for count in (1, MOST_WAITING + 3):
+        for _ in range(count):
+            clock.advance(0.01)
+            card.hear(sound(10))
+        times += [sample.time_s for sample in microphone.read(0.0).samples]
+    assert np.diff(times)[9] == pytest.approx(0.031)
+    assert np.diff(times)[10:] == pytest.approx(0.001)
+
+
 def test_two_channels_have_two_names() -> None:
     card = FakeSoundCard()
     microphone = opened(card, channels=2)

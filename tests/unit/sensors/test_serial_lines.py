@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError, SensorError
-from edgeml.sensors import Patience, Sensor, SerialLines
+from edgeml.sensors import Patience, Sample, Sensor, SerialLines
 from edgeml.sensors.fakes import FakeBoard
 
 pytest.importorskip("serial", reason="pyserial is not installed; edgeml[sensors] brings it")
@@ -77,6 +78,29 @@ def test_steady_lines_have_steady_times(board: FakeBoard) -> None:
     samples = driver.read(5.0).samples
     driver.close()
     np.testing.assert_allclose(np.diff([s.time_s for s in samples]), 0.01, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "malformed", "missing"),
+    [("4\x01@", 1, 1), ("4,4", 1, 1), ("# 21 degrees", 0, 0), ("", 0, 0)],
+    ids=["garbled", "torn", "a remark", "an empty line"],
+)
+def test_of_steady_lines_one_that_cannot_be_read_leaves_a_gap(
+    board: FakeBoard, line: str, malformed: int, missing: int
+) -> None:
+    clock = ManualClock()
+    driver = SerialLines(board.port, ["x"], rate_hz=100.0, clock=clock)
+    driver.open()
+    samples: list[Sample] = []
+    for lines in (["", "1", "2"], ["3", line, "5"]):
+        clock.advance(0.02 + 0.01 * missing)
+        board.say("\n".join([*lines, ""]))
+        batch = driver.read(5.0)
+        samples += batch.samples
+    driver.close()
+    assert batch.malformed == malformed
+    steps = np.diff([s.time_s for s in samples])
+    np.testing.assert_allclose(steps, [0.01, 0.01, 0.01 * (1 + missing)], atol=1e-6)
 
 
 def test_silence_is_an_empty_read(board: FakeBoard) -> None:
