@@ -130,34 +130,30 @@ def run_child(
     Returns:
         The report, or the error that the child met or died of.
     """
-    read_fd, write_fd = os.pipe()
     whole = json.dumps({"parent": os.getpid(), **order})
-    command = [sys.executable, "-m", CHILD, task, str(write_fd), whole]
-    with tempfile.TemporaryFile() as stderr:
+    # Files and not pipes: a child that says much must not wait for somebody to read it.
+    with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as stderr:
+        child = subprocess.Popen(
+            [sys.executable, "-m", CHILD, task, str(report.fileno()), whole],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+            pass_fds=(report.fileno(),),
+            env=_environment(),
+            start_new_session=True,
+        )
         try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                pass_fds=(write_fd,),
-                env=_environment(),
-                start_new_session=True,
+            child.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(child)
+            return BackendError(
+                f"{order['path']}: it did not finish within {timeout_s:g} s and was stopped"
             )
-        finally:
-            os.close(write_fd)
-        with os.fdopen(read_fd, "rb") as pipe:
-            try:
-                child.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                _kill(child)
-                return BackendError(
-                    f"{order['path']}: it did not finish within {timeout_s:g} s and was stopped"
-                )
-            except BaseException:
-                _kill(child)
-                raise
-            content = pipe.read(_MAX_REPORT_BYTES)
+        except BaseException:
+            _kill(child)
+            raise
+        report.seek(0)
+        content = report.read(_MAX_REPORT_BYTES)
         stderr.seek(max(0, stderr.tell() - _MAX_STDERR_BYTES))
         return _understand(str(order["path"]), child.returncode, content, stderr.read())
 

@@ -1,7 +1,9 @@
 """The probe: what it finds in a good file, and that nothing in a bad one reaches this process."""
 
+import json
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,6 +100,19 @@ def test_a_damaged_bundle_is_reported_with_its_kind_of_error(path: Path) -> None
     assert (report.ok, report.kind, report.facts) == (False, "BundleError", {})
     with pytest.raises(BundleError, match="SHA-256"):
         report.raise_error()
+
+
+def test_a_report_longer_than_a_pipe_holds_arrives_whole(path: Path) -> None:
+    """The message repeats what is wrong, and a stranger decides how long that is."""
+    path.write_bytes(INT8)
+    name = "x" * 200_000
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(
+            "manifest.json", json.dumps({**json.loads(manifest().to_json()), "name": name})
+        )
+    report = probe(path, QUICK)
+    assert report.kind == "ManifestError"
+    assert name in str(report.error)
 
 
 def test_a_model_that_the_interpreter_refuses_is_reported(path: Path) -> None:
