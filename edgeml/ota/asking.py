@@ -15,10 +15,12 @@ from edgeml.errors import TrustError, UpdateError
 from edgeml.ota.standing import Get, Standing
 from edgeml.ota.transport import MAX_FILE_BYTES, Transport
 from edgeml.releases.index import ReleaseIndex
+from edgeml.releases.names import TIMESTAMP
 
 T = TypeVar("T")
 log: Final = logging.getLogger("edgeml.updates")
 
+_MAX_TIMESTAMP_BYTES: Final = 64 << 10
 _HARMLESS: Final = ("missing", "rollback", "expired")
 """What an old stick or a server that is off says, too: told only where nobody says better."""
 
@@ -139,7 +141,8 @@ def _word(exc: UpdateError) -> str:
 
 def _getter(transport: Transport) -> Get:
     def get(name: str) -> bytes | None:
-        for found, data in transport.fetch([name], MAX_FILE_BYTES):
+        most = _MAX_TIMESTAMP_BYTES if name == TIMESTAMP else MAX_FILE_BYTES
+        for found, data in transport.fetch([name], most):
             if found == name:
                 return data
         return None

@@ -8,8 +8,14 @@ import contextlib
 import fcntl
 import os
 from pathlib import Path
+from typing import Final
 
 from edgeml.errors import UpdateError
+
+_SAFELY: Final = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+"""Root takes the lock of a service, too, which must not lead it to a file of somebody else."""
+
+_MAX_PID_BYTES: Final = 20
 
 
 class FolderLock:
@@ -26,7 +32,7 @@ class FolderLock:
         path = folder / "lock"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | _SAFELY, 0o644)
         except OSError as exc:
             raise UpdateError(f"disk: {folder} cannot be written ({exc.strerror or exc})") from exc
         try:
@@ -51,15 +57,16 @@ class FolderLock:
 def holder_of(folder: Path) -> int | None:
     """The process that has a folder's lock, or had it last; None where nobody knows."""
     try:
-        return int((folder / "lock").read_text("ascii"))
-    except (OSError, ValueError):
+        with os.fdopen(os.open(folder / "lock", os.O_RDONLY | _SAFELY), "rb") as file:
+            return int(file.read(_MAX_PID_BYTES))
+    except (OSError, TypeError, ValueError):
         return None
 
 
 def is_held(folder: Path) -> bool:
     """Whether a process has a folder's lock at this moment."""
     try:
-        file = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(folder / "lock", os.O_RDONLY | _SAFELY)
     except OSError:
         return False
     try:

@@ -7,7 +7,9 @@ time, says nothing then, and whoever asks goes on to the next transport.
 
 import contextlib
 import http.client
+import os
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +24,8 @@ _TRIES: Final = 3
 _READ_BYTES: Final = 64 << 10
 _LEAST_BYTES_PER_S: Final = 512
 """A server that is slower, once its time to answer is over, only keeps the device waiting."""
+_FILE_S: Final = 600.0
+"""A file takes no longer, whatever the server says it has; waiting for `max_bytes_per_s` apart."""
 
 
 class Transport(Protocol):
@@ -67,13 +71,19 @@ class Folder:
     def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
         """Those of some files that are there."""
         for name in names:
-            with contextlib.suppress(OSError), (self._folder / name).open("rb") as file:
-                data = file.read(limit_bytes + 1)
-                if len(data) <= limit_bytes:
+            with contextlib.suppress(OSError):
+                data = _read(self._folder / name, limit_bytes + 1)
+                if data is not None and len(data) <= limit_bytes:
                     yield name, data
 
     def close(self) -> None:
         """There is no connection."""
+
+
+def _read(path: Path, most: int) -> bytes | None:
+    """The beginning of a file; None of a pipe or a terminal, which may keep a reader for ever."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        return file.read(most) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
 
 class Http:
@@ -108,6 +118,7 @@ class Http:
         self._timeout_s = timeout_s
         self._rate = max_bytes_per_s
         self._sleep = sleep
+        self._over_s = 0.0
 
     @property
     def where(self) -> str:
@@ -134,9 +145,10 @@ class Http:
         self, connection: http.client.HTTPConnection, name: str, limit_bytes: int
     ) -> bytes | None:
         got = bytearray()
+        self._over_s = time.monotonic() + _FILE_S
         for _ in range(_TRIES):
             whole = self._try(got, connection, name, limit_bytes)
-            if whole is not None:
+            if whole is not None or time.monotonic() >= self._over_s:
                 return bytes(got) if whole else None
         return None
 
@@ -170,7 +182,7 @@ class Http:
             return False
         block_s = self._timeout_s + _READ_BYTES / _LEAST_BYTES_PER_S
         while True:
-            with _ended_after(block_s, line):
+            with _ended_after(min(block_s, self._over_s - time.monotonic()), line):
                 part = response.read(_READ_BYTES)
             if not part:
                 break
@@ -179,6 +191,7 @@ class Http:
                 connection.close()
                 return False
             if self._rate is not None:
+                self._over_s += len(part) / self._rate
                 self._sleep(len(part) / self._rate)
         if response.length:
             raise http.client.IncompleteRead(b"", response.length)

@@ -25,7 +25,7 @@ from edgeml.ota.kept import Kept
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.chunk import decode_file
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
-from edgeml.releases.metadata import parse_metadata
+from edgeml.releases.metadata import MAX_FILES, parse_metadata
 from edgeml.releases.names import (
     METADATA,
     REVOKED,
@@ -166,7 +166,9 @@ class Trust:
         return Path(path).read_bytes()
 
     def _updater(self, get: Get) -> Updater:
-        config = UpdaterConfig(timestamp_max_length=_MAX_TIMESTAMP_BYTES)
+        config = UpdaterConfig(
+            max_root_rotations=MAX_FILES, timestamp_max_length=_MAX_TIMESTAMP_BYTES
+        )
         with _Translated():
             return Updater(
                 str(self._folder),

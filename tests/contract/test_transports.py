@@ -1,5 +1,7 @@
 """What every transport of updates does: it gives what is published, and gives up in time."""
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,6 +140,53 @@ def test_it_can_be_closed_and_used_again(transport: Transport) -> None:
     for _ in range(3):
         assert dict(transport.fetch(["tuf/timestamp"], 100)) == {"tuf/timestamp": b"{}"}
         transport.close()
+
+
+def test_a_pipe_or_a_folder_on_a_stick_is_no_file_and_is_not_waited_for(published: Path) -> None:
+    (published / "tuf/timestamp").unlink()
+    os.mkfifo(published / "tuf/timestamp")
+    (published / "tuf/bundle").unlink()
+    (published / "tuf/bundle").mkdir()
+    got: dict[str, bytes] = {}
+    reader = threading.Thread(
+        target=lambda: got.update(Folder(published).fetch(list(FILES), 1 << 20)), daemon=True
+    )
+    reader.start()
+    reader.join(DEADLINE_S)
+    assert not reader.is_alive()
+    assert list(got) == [f"c/{'ab' * 32}"]
+
+
+class _Steady(BaseHTTPRequestHandler):
+    """Gives a file that is whole only after two seconds, a little at a time."""
+
+    protocol_version = "HTTP/1.1"
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Length", str(200 << 10))
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(200):
+                self.wfile.write(bytes(1 << 10))
+                time.sleep(0.01)
+
+    def log_message(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def test_a_web_server_that_never_stops_giving_a_little_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each part of such a file is in time, the whole of it is not; others may have it."""
+    monkeypatch.setattr("edgeml.ota.transport._FILE_S", 0.2)
+    asked: list[str] = []
+    for url in _serving(type("Handler", (_Steady,), {"asked": asked})):
+        assert dict(Http(url).fetch(["tuf/bundle"], 1 << 20)) == {}
+    assert asked == ["/tuf/bundle"]
 
 
 class _Breaking(BaseHTTPRequestHandler):

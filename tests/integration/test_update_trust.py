@@ -86,6 +86,20 @@ def test_what_was_learned_survives_and_a_new_root_is_followed(
     assert check(again, publisher).offers["activity"].rule.release == "activity-3"
 
 
+def test_a_device_follows_more_roots_than_a_client_of_tuf_does_by_itself(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    repository = publisher.repository
+    with repository.open() as ledger:
+        keyring = Keyring(repository.folder, Settings.read(repository.folder))
+        for _ in range(257):
+            ledger.seal(["root"], keyring, publisher.clock.now_s())
+    repository.rotate("timestamp")
+    publisher.publish()
+    assert check(Trust(tmp_path / "trust", publisher.root), publisher).root_version == 259
+
+
 def test_a_group_without_a_rule_is_offered_nothing(trust: Trusting, publisher: Publisher) -> None:
     standing = trust.check(
         getter(publisher.out), "night-shift", ("activity",), publisher.clock.now_s(), 0.0
