@@ -24,7 +24,7 @@ def check_source(source: object, model: Model) -> None:
 
 
 def check_rate(found_hz: float | None, model: Model) -> None:
-    """See that a recording's rate is the model's; at another its windows would be other windows.
+    """See that a source's rate is the model's; at another its windows would be other windows.
 
     Raises:
         SensorError: it is another.
@@ -33,7 +33,8 @@ def check_rate(found_hz: float | None, model: Model) -> None:
     if found_hz and wanted and abs(found_hz / wanted - 1) > RATE_TOLERANCE:
         raise SensorError(
             f"the source gives {found_hz:g} samples a second; {model.ref.name} was trained on "
-            f"{wanted:g}: resample the recording, or pass sample_rate_hz=… if the file is wrong"
+            f"{wanted:g}: give the sensor that rate_hz, resample the recording, or pass "
+            "sample_rate_hz=… if the file is wrong"
         )
 
 

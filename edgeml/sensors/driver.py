@@ -30,7 +30,11 @@ NOTHING: Final = Batch()
 
 
 class Driver(Protocol):
-    """One kind of sensor, for one thread at a time."""
+    """One kind of sensor, for one thread at a time.
+
+    One that sets or knows how many samples it gives a second has a `rate_hz` too, which is
+    held against the model's.
+    """
 
     @property
     def name(self) -> str:

@@ -72,7 +72,7 @@ class IioBuffered:
         self.name = f"IIO buffer of {device}"
         self.channel_names = tuple(channels)
         self.period_s: float | None = None if rate_hz is None else 1.0 / checked_rate(rate_hz)
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
         self._device = device
         self._trigger = trigger
         self._length = length
@@ -189,11 +189,11 @@ class IioBuffered:
         if path is not None and not path.exists():
             path = attribute(folder, self.channel_names[0], "sampling_frequency")
         if path is None:
-            return self._rate_hz
-        if self._rate_hz is not None:
-            write_text(path, f"{self._rate_hz:g}")
+            return self.rate_hz
+        if self.rate_hz is not None:
+            write_text(path, f"{self.rate_hz:g}")
         rate_hz = read_number(path)
-        return rate_hz if rate_hz > 0 else self._rate_hz
+        return rate_hz if rate_hz > 0 else self.rate_hz
 
     def _samples(self, raw: dict[str, npt.NDArray[np.float64]]) -> Block:
         columns = [

@@ -51,7 +51,8 @@ class IioPolled:
             raise ConfigError("channels is empty; name them as in_NAME_raw does: accel_x")
         self.name = f"IIO device {device}"
         self.channel_names = tuple(channels)
-        self.period_s = 1.0 / checked_rate(rate_hz)
+        self.rate_hz = checked_rate(rate_hz)
+        self.period_s = 1.0 / self.rate_hz
         self._device = device
         self._devices = devices
         self._clock: Clock = SystemClock() if clock is None else clock

@@ -125,6 +125,12 @@ class Live(Generic[Item]):
         names = getattr(self._source, "channel_names", None)
         return tuple(names) if names else None
 
+    @property
+    def sample_rate_hz(self) -> float | None:
+        """The source's rate, where it tells."""
+        found: float | None = getattr(self._source, "sample_rate_hz", None)
+        return found
+
     def __enter__(self) -> "Live[Item]":
         self.start()
         return self

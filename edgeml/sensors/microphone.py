@@ -63,7 +63,7 @@ class Microphone:
         )
         self.period_s = block_s
         self._device = device
-        self._rate_hz = checked_rate(rate_hz)
+        self.rate_hz = checked_rate(rate_hz)
         self._block_frames = max(round(rate_hz * block_s), 1)
         self._library = library
         self._stamp = Stamp(SystemClock() if clock is None else clock)
@@ -82,10 +82,10 @@ class Microphone:
         """
         library = self._library or needed("sounddevice", "a microphone")
         self._waiting.clear()
-        self._times = BlockStamp(self._rate_hz, self._stamp)
+        self._times = BlockStamp(self.rate_hz, self._stamp)
         try:
             self._stream = library.InputStream(
-                samplerate=self._rate_hz,
+                samplerate=self.rate_hz,
                 blocksize=self._block_frames,
                 device=self._device,
                 channels=len(self.channel_names),

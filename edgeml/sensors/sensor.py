@@ -161,6 +161,12 @@ class Sensor:
         """The channels, in the order of `Sample.values`."""
         return self._driver.channel_names if self._names is None else self._names
 
+    @property
+    def sample_rate_hz(self) -> float | None:
+        """Samples a second, where the driver sets or knows its rate."""
+        found: float | None = getattr(self._driver, "rate_hz", None)
+        return found
+
     def __iter__(self) -> Iterator[Sample]:
         """Samples, until `stop`.
 

@@ -62,7 +62,7 @@ class SerialLines:
         if every_s is not None and not every_s > 0:
             raise ConfigError(f"every_s={every_s}: a time above 0, or None")
         self.period_s = every_s if rate_hz is None else 1.0 / checked_rate(rate_hz)
-        self._rate_hz = rate_hz
+        self.rate_hz = rate_hz
         self._port = port
         self._baud = baud
         self._read_line = (
@@ -89,7 +89,7 @@ class SerialLines:
                 "and be in their group: sudo usermod -aG dialout $USER"
             ) from exc
         self._splitter = LineSplitter()
-        self._times = BlockStamp(self._rate_hz or 1.0, self._stamp)
+        self._times = BlockStamp(self.rate_hz or 1.0, self._stamp)
 
     def read(self, timeout_s: float) -> Batch:
         """The lines that have come.
@@ -129,7 +129,7 @@ class SerialLines:
                 complaint = f"{self.name}: {values}"
             else:
                 readings.append((i, values))
-        if self._rate_hz is None:
+        if self.rate_hz is None:
             # One line is a reading of now; several at once came late, and share the moment.
             times = [self._stamp.now_s() + i * 1e-6 for i in range(len(lines))]
         else:

@@ -151,7 +151,8 @@ class System:
         if not self.channel_names:
             raise ConfigError("this machine tells nothing of itself: there is no /proc")
         self.name = "this machine"
-        self.period_s = 1.0 / checked_rate(rate_hz)
+        self.rate_hz = checked_rate(rate_hz)
+        self.period_s = 1.0 / self.rate_hz
         self._root = root
         self._clock: Clock = SystemClock() if clock is None else clock
         self._stamp = Stamp(self._clock)

@@ -2,7 +2,8 @@
 
 Timestamps decide, not counts: a missing stretch, a clock that was set back or
 a reading that is not a number starts the window afresh, and is counted, so
-that the model never sees two moments glued together. A reading out of the
+that the model never sees two moments glued together. A steady rate that is not
+the model's is an error. A reading out of the
 sensor's range is handled by a policy of its own. A sample that is already the
 model's whole input, a frame, is a window by itself.
 """
@@ -18,6 +19,7 @@ from edgeml.errors import ConfigError, SensorError, nearest
 from edgeml.manifest import InputSpec
 from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
+from edgeml.sensors.tempo import Tempo
 
 NAN_POLICIES: Final = ("restart", "hold", "raise")
 RANGE_POLICIES: Final = ("restart", "hold", "clip", "raise")
@@ -71,6 +73,7 @@ class Windower:
         "_skip",
         "_start",
         "_stride",
+        "_tempo",
         "_times",
         "_window",
         "stats",
@@ -98,6 +101,7 @@ class Windower:
         self._times = np.empty(rows, np.float64)
         rate = spec.sample_rate_hz
         self._gap_s = gap_periods / rate if rate else math.inf
+        self._tempo = Tempo(rate, spec.window)
         self._on_nan = on_nan
         self._limits = limits
         self._on_out_of_range = on_out_of_range
@@ -116,6 +120,7 @@ class Windower:
         self._start = self._filled = self._skip = 0
         self._fresh = True
         self._last_s = -math.inf
+        self._tempo.restart()
 
     def widen(self, factor: int) -> None:
         """Move on by `factor` times the model's stride from the next window on; 1 is normal.
@@ -131,8 +136,8 @@ class Windower:
         """Take one sample, or one frame; give the window that it completes, if it does.
 
         Raises:
-            SensorError: the sample's shape is not the model's, or it cannot be
-                believed and the policy is `raise`.
+            SensorError: the sample's shape is not the model's, it cannot be believed
+                and the policy is `raise`, or samples come at another rate.
         """
         self.stats.samples += 1
         values = np.asarray(sample.values, np.float32)
@@ -150,7 +155,10 @@ class Windower:
         if self._skip:
             self._skip -= 1
             return None
-        return self._append(sample.time_s, checked)
+        window = self._append(sample.time_s, checked)
+        if window is not None and self.stats.samples >= self._tempo.due:
+            self._tempo.judge(self.stats.samples, sample.time_s)
+        return window
 
     def push_block(self, block: Block) -> list[Window]:
         """Take many samples; give the windows that they complete, as `push` would one by one.
@@ -177,6 +185,8 @@ class Windower:
                 windows.append(window)
         if len(times):
             self._last_s = float(times[-1])
+        if windows and self.stats.samples >= self._tempo.due:
+            self._tempo.judge(self.stats.samples, self._last_s)
         return windows
 
     def _is_plain(self, times: npt.NDArray[np.float64], values: npt.NDArray[np.float32]) -> bool:
@@ -193,11 +203,12 @@ class Windower:
     def _note_time(self, time_s: float) -> None:
         step_s = time_s - self._last_s
         if self._last_s != -math.inf and not 0 < step_s <= self._gap_s:
+            self.restart()
             if step_s > 0:
                 self.stats.gaps += 1
+                self._tempo.restart(step_s)
             else:
                 self.stats.backward_steps += 1
-            self.restart()
         self._last_s = time_s
 
     def _checked(

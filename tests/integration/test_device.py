@@ -15,7 +15,8 @@ from edgeml import Cascade, Device, Model, Mqtt, Result
 from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, InputError, SensorError
 from edgeml.fleet.localbroker import LocalBroker, free_port
-from edgeml.sensors import Replay, Sample, Window
+from edgeml.sensors import Live, Mpu6050, Replay, Sample, Sensor, Window
+from edgeml.sensors.fakes import FakeBus, FakeMpu6050
 from edgeml.streams import Models
 
 DATA = resources.files("edgeml.demo") / "data"
@@ -329,6 +330,24 @@ def test_a_recording_at_another_rate_is_refused(bundle: Path) -> None:
     fast = Replay(np.zeros((500, 6), np.float32), sample_rate_hz=50)
     with Device("d", model=bundle) as device, pytest.raises(SensorError, match="trained on 10"):
         list(device.run(fast))
+
+
+def test_a_sensor_that_is_set_to_another_rate_is_refused_before_it_is_opened(bundle: Path) -> None:
+    chip = {0x68: FakeMpu6050()}
+    with Device("d", model=bundle) as device:
+        device.check(Sensor(Mpu6050(lambda: FakeBus(chip), rate_hz=10)))
+        fast = Sensor(Mpu6050(lambda: FakeBus(chip)))
+        for source in (fast, Live(fast, capacity=400)):
+            with pytest.raises(SensorError, match=r"100 samples .* on 10: give the sensor that"):
+                device.check(source)
+
+
+def test_samples_that_come_at_another_rate_than_the_model_s_end_the_run(bundle: Path) -> None:
+    row = np.zeros(6, np.float32)
+    with Device("d", model=bundle) as device:
+        results = device.run(Sample(1e9 + i / 100, row) for i in range(1000))
+        with pytest.raises(SensorError, match=r"100 samples come a second; .* trained on 10:"):
+            list(results)
 
 
 def test_samples_that_make_no_window_are_not_passed_over_in_silence(
