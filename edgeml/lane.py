@@ -96,8 +96,8 @@ class Lane:
         self._factor = 1
         self._complaint_due = math.inf
         self._offered: deque[tuple[Model, bool]] = deque()
-        self.watch: Watch | None = None
-        self.rescue: Rescue | None = None
+        self.watch: dict[str, Watch] = {}
+        self.rescue: dict[str, Rescue] = {}
         self.alarmed: Alarmed | None = None
         self.window: Window | None = None
         self.withheld: str | None = None
@@ -242,16 +242,18 @@ class Lane:
 
     def _ask(self, stage: "_Stage", window: Window) -> Result | None:
         """One model's answer; None where it failed, and what replaces it takes other windows."""
+        name = stage.model.ref.name
         try:
-            return stage.answer(window, self.watch, self.alarmed)
+            return stage.answer(window, self.watch.get(name), self.alarmed)
         except (BackendError, InputError) as exc:
             before = self.model.manifest.inputs
-            if self.rescue is None or not self.rescue(stage.model, exc):
+            rescue = self.rescue.get(name)
+            if rescue is None or not rescue(stage.model, exc):
                 raise
         self._take_over_offered()
         if self.model.manifest.inputs != before:
             return None
-        return stage.answer(window, self.watch, self.alarmed)
+        return stage.answer(window, self.watch.get(name), self.alarmed)
 
 
 class _Stage:

@@ -23,7 +23,6 @@ from edgeml.ota.states import State
 from edgeml.ota.store import Store
 from edgeml.result import Result
 from edgeml.runtime.model import Model
-from edgeml.sensors.sample import Window
 from edgeml.shadow import Shadow
 
 log: Final = logging.getLogger("edgeml.updates")
@@ -90,7 +89,7 @@ class Site:
         """
         self._lane, self._observers, self._moved, self._over = lane, observers, moved, over
         self._alarmed = alarmed
-        lane.rescue = self._rescue
+        lane.rescue[self.name] = self._rescue
         state = self.store.journal.state.value
         for said in self._mended:
             self.report(Change(state, "mended", state, "", said))
@@ -167,13 +166,8 @@ class Site:
         if self._lane is None:
             raise ConfigError(f"no lane runs {self.name}")
         model = Model.load(path)
-        shadow = self._shadow = Shadow(model, windows)
-
-        def watch(window: Window, result: Result) -> None:
-            if result.model.name == self.name:
-                shadow.see(window, result)
-
-        self._lane.watch = watch
+        self._shadow = Shadow(model, windows)
+        self._lane.watch[self.name] = self._shadow.see
 
     def shadowed(self) -> Shadowed | None:
         """What came of that; None while it goes on."""
@@ -236,7 +230,7 @@ class Site:
         shadow, self._shadow = self._shadow, None
         if shadow is not None:
             if self._lane is not None:
-                self._lane.watch = None
+                self._lane.watch.pop(self.name, None)
             shadow.close()
 
     def _rescue(self, model: Model, failure: Exception) -> bool:
@@ -245,7 +239,7 @@ class Site:
         The journal follows in the updates' thread; if the power goes in between, the next
         start is counted as every start on probation is.
         """
-        if model.ref.name != self.name or self._probation is None:
+        if self._probation is None:
             return False
         if self._rescued:
             return True
