@@ -13,7 +13,7 @@ from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
 from edgeml.result import Result
 from edgeml.sensors.live import Live, LiveHealth, queue_capacity
 from edgeml.sensors.sample import Sample, Window
-from edgeml.sensors.several import Arrival, arrivals, is_live, merged, together
+from edgeml.sensors.several import Arrival, arrivals, merged, needs_thread, together
 from edgeml.sourcecheck import check_source, complain_of_nothing
 
 Models = ModelLike | Cascade | Sequence[ModelLike | Cascade]
@@ -117,7 +117,7 @@ class Streams:
             sources: from `restart`.
             overrun: the policy of live sources.
         """
-        if not any(map(is_live, sources.values())):
+        if not any(map(needs_thread, sources.values())):
             if len(sources) > 1:
                 yield from merged(sources)
             else:

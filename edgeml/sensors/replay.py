@@ -5,6 +5,7 @@ It knows when each sample is due; what files hold is in `recordings`.
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors.recordings import Recordings, as_recordings, read_recordings
 from edgeml.sensors.sample import Sample
+from edgeml.sensors.sensor import POLL_S
 
 PAUSE_PERIODS: Final = 10.0
 """The silence between two recordings, in sample periods: long enough to be a gap."""
@@ -66,6 +68,7 @@ class Replay:
             raise ConfigError(f"repeat={repeat}: play it at least once")
         self._clock: Clock = SystemClock() if clock is None else clock
         self._speed = speed
+        self._stop = threading.Event()
         self._repeat = repeat
         self._start_s = start_s
         if isinstance(source, (str, os.PathLike)):
@@ -77,6 +80,11 @@ class Replay:
         self.labels = found.labels
         self.channel_names = found.channel_names
         self.sample_rate_hz = self._settle_rate(sample_rate_hz, found.rate_hz)
+
+    @property
+    def paced(self) -> bool:
+        """Whether it takes its time: a device reads it in a thread of its own, as a sensor."""
+        return self._speed is not None
 
     @property
     def measured_rate_hz(self) -> float | None:
@@ -102,15 +110,22 @@ class Replay:
     def __iter__(self) -> Iterator[Sample]:
         """Samples in order; a pause between two recordings."""
         clock = self._clock
+        self._stop.clear()
         start_s = clock.now_s() if self._start_s is None else self._start_s
         began_s = clock.monotonic_s()
         first_s = start_s if self._times is None else float(self._times[0])
         for time_s, values in self._timed(start_s):
             if self._speed is not None:
-                wait_s = began_s + (time_s - first_s) / self._speed - clock.monotonic_s()
-                if wait_s > 0:
-                    clock.sleep(wait_s)
+                due_s = began_s + (time_s - first_s) / self._speed
+                while (wait_s := due_s - clock.monotonic_s()) > 0:
+                    if self._stop.is_set():
+                        return
+                    clock.sleep(min(wait_s, POLL_S))
             yield Sample(time_s, values)
+
+    def stop(self) -> None:
+        """End the pause that an iteration is in, and with it the iteration; from any thread."""
+        self._stop.set()
 
     def start_times_s(self, start_s: float) -> tuple[float, ...]:
         """When each recording of each repeat begins, if the first begins at `start_s`."""

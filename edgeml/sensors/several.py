@@ -1,8 +1,8 @@
 """Several sources at once, each under its name: what arrives, in the order in which it does.
 
 Recordings by themselves are merged by time, so that a run gives the same
-results every time. With a live source among them each is read by a thread of
-its own; all wake the one loop that takes from them.
+results every time. With a live source among them, or one that is replayed at a
+speed, each is read by a thread of its own; all wake the one loop that takes from them.
 """
 
 import heapq
@@ -29,6 +29,11 @@ class Queues(NamedTuple):
 def is_live(source: object) -> bool:
     """Whether the source goes on by itself, and needs a queue."""
     return bool(getattr(source, "live", False))
+
+
+def needs_thread(source: object) -> bool:
+    """Whether the loop would be held up if it waited for the source itself."""
+    return is_live(source) or bool(getattr(source, "paced", False))
 
 
 def merged(sources: Mapping[str, Iterable[Item]]) -> Iterator[Arrival]:

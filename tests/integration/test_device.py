@@ -13,6 +13,7 @@ import pytest
 
 from edgeml import Cascade, Device, Model, Mqtt, Result
 from edgeml.bundle import Bundle, pack
+from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError, InputError, SensorError
 from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.sensors import Live, Mpu6050, Replay, Sample, Sensor, Window
@@ -309,6 +310,27 @@ def test_a_tick_ends_the_run_even_when_nothing_comes(bundle: Path) -> None:
     ticks = iter([True, False])
     with Device("d", model=bundle) as device:
         assert list(device.run(Silent(), tick=lambda: next(ticks))) == []
+
+
+def test_a_tick_ends_the_run_in_a_pause_of_a_paced_recording(bundle: Path) -> None:
+    paused, let_go = threading.Event(), threading.Event()
+
+    class Pausing(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            paused.set()
+            let_go.wait(60)
+            super().sleep(seconds)
+
+    def tick() -> bool:
+        if paused.is_set():
+            let_go.set()
+        return not paused.is_set()
+
+    source = Replay(np.zeros((5, 6)), sample_rate_hz=10, speed=1.0, clock=Pausing())
+    began_s = time.monotonic()
+    with Device("d", model=bundle) as device:
+        assert list(device.run(source, tick=tick)) == []
+    assert time.monotonic() - began_s < 50
 
 
 def test_an_unknown_overrun_policy_names_the_nearest(bundle: Path) -> None:

@@ -51,6 +51,23 @@ def test_speed_paces_a_recording_with_times_of_its_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(seen, [0, 0.05, 0.15], atol=1e-6)
 
 
+def test_a_pause_of_a_paced_recording_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "walk.csv"
+    path.write_text("time_s,x\n0,1\n1,2\n601,3\n602,4\n")
+
+    class Stopping(ManualClock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            if self.monotonic_s() > 100:
+                source.stop()
+
+    clock = Stopping()
+    source = Replay(path, speed=1.0, clock=clock)
+    assert [sample.time_s for sample in source] == [0, 1]
+    assert clock.monotonic_s() < 101
+    assert next(iter(source)).time_s == 0  # it begins anew for whoever iterates it again
+
+
 def test_npz_brings_labels_channels_and_rate(tmp_path: Path) -> None:
     path = tmp_path / "walks.npz"
     np.savez(
