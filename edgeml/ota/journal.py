@@ -16,9 +16,11 @@ from edgeml.ota.states import Event, State, follow
 from edgeml.releases.document import read_document
 from edgeml.releases.names import checked_digest, parse_release_id
 
-MAX_JOURNAL_BYTES: Final = 64 << 10
+MAX_JOURNAL_BYTES: Final = 256 << 10
 MAX_BAD: Final = 64
 """Releases remembered as bad, the latest ones; versions only grow, so old ones do not return."""
+_REASON_CHARS: Final = 300
+"""Kept of a reason, so that all of them fit; a character may take twelve bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Journal:
         tries: of probing the candidate, each counted before it begins.
         incumbent: how the model did that serves, or the one that probation compares with.
         floor_root: the version of the root under which the floor was learned.
+        agreed: the release that somebody let in last, at any hour.
     """
 
     state: State = State.IDLE
@@ -68,6 +71,7 @@ class Journal:
     tries: int = 0
     incumbent: Incumbent = field(default_factory=Incumbent)
     floor_root: int = 0
+    agreed: str | None = None
 
     def after(self, event: Event, **changes: Any) -> "Journal":
         """The journal one step further in the table of states.
@@ -80,7 +84,7 @@ class Journal:
     def with_bad(self, release: str, reason: str) -> "Journal":
         """Remember a release as bad."""
         others = {name: why for name, why in self.bad.items() if name != release}
-        kept = dict([*others.items(), (release, reason)][-MAX_BAD:])
+        kept = dict([*others.items(), (release, reason[:_REASON_CHARS])][-MAX_BAD:])
         return replace(self, bad=kept)
 
     def encode(self) -> bytes:
@@ -115,6 +119,7 @@ class Journal:
             tries=fields.integer("tries", default=0),
             incumbent=_incumbent(fields),
             floor_root=fields.integer("floor_root", default=0),
+            agreed=fields.optional_text("agreed"),
         )
 
 

@@ -11,7 +11,9 @@ still hashed at every start, since a card can rot: what does not match is never
 loaded, and the one before it, at last the factory's, serves instead.
 """
 
-from collections.abc import Callable
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import replace as changed
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +34,8 @@ _MODELS: Final = "models"
 _PARTS: Final = "part"
 
 Report = Callable[[str], None]
+
+log: Final = logging.getLogger("edgeml.updates")
 
 
 def part_path(folder: Path, release: str) -> Path:
@@ -57,13 +61,24 @@ class Store:
         self.folder = folder
         self.disk: Disk = SystemDisk() if disk is None else disk
         self._report = report
+        self._counted = self._starting = False
         try:
             for part in (folder, folder / _MODELS, folder / _PARTS):
                 self.disk.make_folder(part)
             self.journal = self._read_journal()
-            self._recover()
+            with self.starting():
+                self._recover()
         except OSError as exc:
             raise _unusable(folder, exc) from exc
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """What the disk does not take meanwhile holds in memory: no start fails for it."""
+        self._starting = True
+        try:
+            yield
+        finally:
+            self._starting = False
 
     @property
     def current(self) -> Path | None:
@@ -150,14 +165,20 @@ class Store:
         """
         if self.journal.state is not State.PROBATION:
             return 0
+        self._counted = True
         self.change(starts=self.journal.starts + 1)
         return self.journal.starts
 
-    def stopped(self) -> None:
-        """The process ends because somebody wished so: this start says nothing of the model."""
-        if self.journal.state is State.PROBATION:
+    def stopped(self, *, wished: bool = True) -> None:
+        """The process ends in order: what it counted says nothing of the model.
+
+        Args:
+            wished: by somebody; a start that ends otherwise speaks against a model on probation.
+        """
+        counted, self._counted = self._counted, False
+        if counted and wished and self.journal.state is State.PROBATION:
             self.change(starts=max(self.journal.starts - 1, 0))
-        elif self.journal.state in (State.PROBING, State.SHADOWING):
+        elif counted and self.journal.state in (State.PROBING, State.SHADOWING):
             self.change(tries=max(self.journal.tries - 1, 0))
 
     def tried(self) -> int:
@@ -166,6 +187,7 @@ class Store:
         Returns:
             How often it was tried, this time included.
         """
+        self._counted = True
         self.change(tries=self.journal.tries + 1)
         return self.journal.tries
 
@@ -175,7 +197,7 @@ class Store:
         self._collect()
 
     def roll_back(self, reason: str, event: Event = Event.UNHEALTHY) -> Held | None:
-        """Go back to the model before, and never try this one again.
+        """Go back to the model before, and never try this one again; what was cut off is finished.
 
         Args:
             reason: why, for the event and for a person.
@@ -186,7 +208,8 @@ class Store:
         """
         undone = self.journal.current
         if undone is not None:
-            self._write(self.journal.with_bad(undone.release, reason).after(event))
+            if self.journal.state is not State.ROLLING_BACK:
+                self._write(self.journal.with_bad(undone.release, reason).after(event))
             self._finish_rolling_back()
         return undone
 
@@ -255,25 +278,34 @@ class Store:
         self._collect()
 
     def _whole(self, held: Held) -> bool:
-        data = self.disk.read(self.path_of(held))
+        try:
+            data = self.disk.read(self.path_of(held))
+        except OSError as exc:
+            log.warning("%s cannot be read: %s", held.release, exc)
+            return False
         return data is not None and digest_of(data) == held.digest
 
     def _write(self, journal: Journal) -> None:
         try:
             replace(self.disk, self.folder / JOURNAL, journal.encode())
         except OSError as exc:
-            raise _unusable(self.folder, exc) from exc
+            if not self._starting:
+                raise _unusable(self.folder, exc) from exc
+            log.warning("%s", _unusable(self.folder, exc))
         self.journal = journal
 
     def _collect(self) -> None:
-        """Remove what the journal does not name."""
+        """Remove what the journal does not name; what cannot be removed now can be later."""
         journal = self.journal
         held = {one.digest for one in (journal.current, journal.previous, journal.candidate) if one}
         coming = "" if journal.candidate is None else journal.candidate.release
-        for folder, kept in ((_MODELS, held), (_PARTS, {coming})):
-            for name in self.disk.names(self.folder / folder):
-                if name.partition(".")[0] not in kept:
-                    self.disk.remove(self.folder / folder / name)
+        try:
+            for folder, kept in ((_MODELS, held), (_PARTS, {coming})):
+                for name in self.disk.names(self.folder / folder):
+                    if name.partition(".")[0] not in kept:
+                        self.disk.remove(self.folder / folder / name)
+        except OSError as exc:
+            log.warning("%s", _unusable(self.folder, exc))
 
 
 def _unusable(folder: Path, exc: OSError) -> UpdateError:
