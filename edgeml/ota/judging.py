@@ -1,12 +1,36 @@
-"""What a probe and a shadow run say against a candidate: pure."""
+"""What speaks against a candidate, before it is fetched and after it was tried: pure."""
 
 from typing import Final
 
 from edgeml.ota.host import Shadowed, Verdict
+from edgeml.ota.journal import Journal
 from edgeml.ota.settings import Updates
+from edgeml.ota.states import State
+from edgeml.releases.rollout import Decision, Ignore, Install, Rule, within
 
 MAX_TRIES: Final = 3
 """Probes of one candidate that may end with the machine going down."""
+
+
+def objection(release: str, decision: Decision, journal: Journal) -> str | None:
+    """Why a release is not taken although somebody asks for it; None where it is."""
+    if isinstance(decision, Ignore):
+        return decision.reason
+    if release in journal.bad:
+        return f"bad: {release} failed on this device: {journal.bad[release]}"
+    if journal.pinned not in (None, release):
+        return "pinned: this device stays with what it has; unpin it first"
+    return None
+
+
+def permitted(
+    state: State, decision: Decision, rule: Rule, settings: Updates, local_hour: float
+) -> bool:
+    """Whether a release may be fetched unasked, or once it is here, be tried and installed now."""
+    begins = isinstance(decision, Install) and settings.policy != "ask"
+    if state is State.WAITING and not begins:
+        return False
+    return all(hours is None or within(hours, local_hour) for hours in (settings.hours, rule.hours))
 
 
 def exhausted(tries: int) -> str | None:

@@ -18,13 +18,13 @@ from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
 from edgeml.ota.host import Change, Host
 from edgeml.ota.journal import Held
-from edgeml.ota.judging import disagrees, exhausted, heavier
+from edgeml.ota.judging import disagrees, exhausted, heavier, objection, permitted
 from edgeml.ota.settings import Updates
 from edgeml.ota.standing import Offer, Standing
 from edgeml.ota.states import Event, State
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Transport
-from edgeml.releases.rollout import Decision, Ignore, Install, decide, within
+from edgeml.releases.rollout import Decision, Ignore, decide
 
 RETRY_S: Final = 30.0
 """After a refusal, before it is tried again; a look that fails again and again, twice as late."""
@@ -77,7 +77,7 @@ class Updater:
         self._agreed: str | None = None
         self._last_refusal = ""
         self._undoing: tuple[str, Event] | None = None
-        self._owes_swap = False
+        self._stepped_aside = self._owes_swap = False
 
     @property
     def waiting_for(self) -> str | None:
@@ -126,14 +126,11 @@ class Updater:
         if offer is None:
             raise UpdateError(f"nothing of {self._name} is offered to {self._settings.group}")
         release = offer.rule.release
-        decision = self._decide(offer)
-        if isinstance(decision, Ignore):
-            raise UpdateError(decision.reason)
-        if release in journal.bad:
-            raise UpdateError(f"bad: {release} failed on this device: {journal.bad[release]}")
-        if journal.pinned not in (None, release):
-            raise UpdateError("pinned: this device stays with what it has; unpin it first")
+        against = objection(release, self._decide(offer), journal)
+        if against is not None:
+            raise UpdateError(against)
         self._agreed = release
+        self._store.change(agreed=release)
         self._act()
         failed = self._store.journal.bad.get(release)
         if failed is not None:
@@ -244,34 +241,32 @@ class Updater:
         if isinstance(decision, Ignore):
             self._give_up(Event.WITHDRAWN, decision.reason)
             return
-        if state is State.WAITING:
-            if self._may_begin(decision, held.release):
-                self._tell(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED))
-                self._go_on(State.FETCHING)
-        elif state is State.FETCHING:
+        if state is State.FETCHING:
             self._fetch(held)
+        elif held.release not in (self._agreed, journal.agreed) and not permitted(
+            state, decision, offer.rule, self._settings, self._local_hour()
+        ):
+            return
+        elif state is State.WAITING:
+            agreed = self._agreed or journal.agreed
+            self._tell(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED, agreed=agreed))
+            self._go_on(State.FETCHING)
         elif state is State.PROBING:
             self._try(held)
         else:
             self._watch_shadow()
 
-    def _may_begin(self, decision: Decision, release: str) -> bool:
-        if self._agreed == release:
-            return True
-        if not isinstance(decision, Install) or self._settings.policy == "ask":
-            return False
-        return self._settings.hours is None or within(self._settings.hours, self._local_hour())
-
     def _fetch(self, held: Held) -> None:
-        index, wrong = self._asking.index(held.release)
-        if index.bundle_digest != held.digest:
-            raise TrustError(f"invalid: the index of {held.release} makes another bundle")
-        ways, host = self._asking.transports, self._host
-        wrong += fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
-        if wrong:
-            self._refuse(wrong[0])  # what one way has wrong, another had right
+        if self._store.candidate is None:  # else it was whole when the process died
+            index, wrong = self._asking.index(held.release)
+            if index.bundle_digest != held.digest:
+                raise TrustError(f"invalid: the index of {held.release} makes another bundle")
+            ways, host = self._asking.transports, self._host
+            wrong += fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
+            if wrong:
+                self._refuse(wrong[0])  # what one way has wrong, another had right
         self._tell(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
-        self._try(held)
+        self._go_on(State.PROBING)
 
     def _try(self, held: Held) -> None:
         """Probe the candidate, and let it serve where nothing speaks against it."""
@@ -323,13 +318,19 @@ class Updater:
         self._undoing = (reason, event)
         before = self._store.journal.previous
         try:
-            self._tell(event, lambda: self._store.roll_back(reason, event), reason)
+            self._tell(event, lambda: self._undo(reason, event), reason)
         except UpdateError:
             # A full card keeps nobody from serving the model before; the journal follows.
-            self._host.swap(None if before is None else self._store.path_of(before))
+            if not self._stepped_aside:
+                self._host.swap(None if before is None else self._store.path_of(before))
+                self._stepped_aside = True
             raise
-        self._undoing = None
         self._restore()
+
+    def _undo(self, reason: str, event: Event) -> None:
+        """In the journal; once it is there, nothing that fails may undo one more."""
+        self._store.roll_back(reason, event)
+        self._undoing, self._stepped_aside, self._owes_swap = None, False, True
 
     def _restore(self) -> None:
         """Serve what the journal says; where that cannot be loaded, what was before it."""

@@ -95,6 +95,7 @@ class Site:
         hour: float = 12.0,
         clock: Clock | None = None,
         transports: Sequence[Transport] | None = None,
+        local_hour: Callable[[], float] | None = None,
         **settings: Any,
     ) -> tuple[Updater, Store]:
         updates = Updates(self._place / "root.json", slower=1000.0, **settings)
@@ -108,7 +109,7 @@ class Site:
             [Folder(self._publisher.out)] if transports is None else transports,
             self._device,
             self._publisher.clock if clock is None else clock,
-            lambda: hour,
+            (lambda: hour) if local_hour is None else local_hour,
         )
         return updater, store
 

@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgeml.ota.states import State
+from edgeml.ota.states import Event, State
 from edgeml.ota.transport import Folder, Http
 from edgeml.ota.trust import Trust
 from edgeml.ota.updater import RETRY_S
@@ -191,3 +192,27 @@ def test_where_nothing_is_published_the_places_that_were_asked_are_told(
         "missing: the metadata bundle cannot be had; looked for in "
         f"the folder {tmp_path / 'stick'}, http://127.0.0.1:9/models"
     )
+
+
+def test_a_bundle_that_was_whole_when_the_process_died_is_not_fetched_again(
+    site: Site, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It died between the bundle's rename and the journal's word that all chunks are here."""
+    updater, store = site.start()
+    step = store.step
+
+    def dies(event: Event, **changes: Any) -> None:
+        if event is Event.CHUNKS_COMPLETE:
+            raise KeyboardInterrupt
+        step(event, **changes)
+
+    monkeypatch.setattr(store, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        updater.turn()
+    again = Counting(publisher.out)
+    updater, store = site.start(transports=[again])
+    states = [store.journal.state]
+    updater.turn()
+    states.append(store.journal.state)
+    assert states == [State.FETCHING, State.PROBATION]
+    assert not [name for name in again.asked if name.startswith("c/")]

@@ -1,8 +1,13 @@
 """How an updater undoes a model, whatever fails on the way back."""
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from edgeml.errors import UpdateError
+from edgeml.ota.disk import SystemDisk
+from edgeml.ota.host import Change
 from edgeml.ota.states import State
 
 from .fakedevice import INSTALLED, FakeDevice, Site, full, look, take
@@ -117,3 +122,56 @@ def test_going_back_by_hand_remembers_the_release_as_bad(site: Site, device: Fak
     updater.roll_back("by hand: wished")
     assert device.serving is None
     assert store.journal.bad == {"activity-2": "by hand: wished"}
+
+
+def test_a_way_back_that_the_disk_cut_off_is_finished_with_one_swap_and_told_once(
+    site: Site, device: FakeDevice, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updater, store = site.start()
+    take(updater)
+    publisher.offer(3)
+    look(updater)
+    right, before = SystemDisk.rename, store.journal.previous
+    served: list[Path | None] = []
+    monkeypatch.setattr(device, "swap", served.append)
+
+    def second_fails(disk: SystemDisk, old: Path, new: Path) -> None:
+        if store.journal.state is State.ROLLING_BACK:
+            raise OSError(errno.EIO, "Input/output error")
+        right(disk, old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SystemDisk, "rename", second_fails)
+        for _ in range(3):
+            with pytest.raises(UpdateError, match="Input/output error"):
+                updater.judge("nan: a score of nan", passed=False)
+    assert before is not None
+    assert served == [store.path_of(before)]
+    updater.judge("nan: a score of nan", passed=False)
+    assert store.journal.state is State.IDLE
+    assert store.journal.current == before
+    assert store.journal.bad == {"activity-3": "nan: a score of nan"}
+    assert device.story.count("unhealthy") == 1
+
+
+def test_what_fails_after_a_model_is_undone_undoes_no_second_one(
+    site: Site, device: FakeDevice, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody's own code hears of the undoing, and fails."""
+    updater, store = site.start()
+    take(updater)
+    publisher.offer(3)
+    look(updater)
+    before = store.journal.previous
+
+    def fails(_: Change) -> None:
+        raise KeyError("lamp")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(device, "report", fails)
+        with pytest.raises(KeyError):
+            updater.judge("nan: a score of nan", passed=False)
+    updater.judge("nan: a score of nan", passed=False)
+    assert store.journal.current == before
+    assert store.journal.bad == {"activity-3": "nan: a score of nan"}
+    assert device.serving == store.current

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from edgeml.errors import ConfigError, UpdateError
+from edgeml.ota.host import Shadowed
 from edgeml.ota.probation import Limits
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 
-from .fakedevice import INSTALLED, FakeDevice, Site, look
+from .fakedevice import FETCHED, INSTALLED, FakeDevice, Site, look
 from .publisher import Publisher
 
 
@@ -36,6 +37,63 @@ def test_under_hours_it_waits_for_them(
     updater, _ = site.start(hour=hour, policy="hours", hours=(2, 5))
     updater.turn()
     assert device.story == story
+
+
+def test_what_came_too_late_for_its_hours_is_installed_within_the_next(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    """Its last chunk came at noon, by a restart then; neither probe nor swap is at noon."""
+    chunk = publisher.biggest_file()
+    kept = chunk.read_bytes()
+    chunk.unlink()
+    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
+    updater, store = site.start(hour=4.9, **night)
+    updater.turn()
+    assert store.journal.state is State.FETCHING
+    chunk.write_bytes(kept)
+    for _ in range(2):
+        updater, store = site.start(hour=12.0, **night)
+        updater.turn()
+        updater.turn()
+        assert store.journal.state is State.PROBING
+        assert store.journal.tries == 0
+    updater, _ = site.start(hour=2.5, **night)
+    updater.turn()
+    assert [event for event in device.story if event != "refused"] == INSTALLED
+
+
+def test_a_shadow_run_that_ends_outside_the_hours_waits_for_them(
+    site: Site, device: FakeDevice
+) -> None:
+    hour = [4.9]
+    updater, store = site.start(
+        policy="hours", hours=(2, 5), shadow_windows=10, local_hour=lambda: hour[-1]
+    )
+    updater.turn()
+    device.outcome = Shadowed(None, {"windows": 10.0, "agreement": 1.0})
+    states = []
+    for later in (5.1, 2.0):
+        hour.append(later)
+        updater.turn()
+        states.append(store.journal.state)
+    assert states == [State.SHADOWING, State.PROBATION]
+
+
+def test_what_somebody_asked_for_is_installed_at_any_hour_after_a_restart_too(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    chunk = publisher.biggest_file()
+    kept = chunk.read_bytes()
+    chunk.unlink()
+    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
+    updater, _ = site.start(**night)
+    updater.look()
+    with pytest.raises(UpdateError, match="missing"):
+        updater.apply()
+    chunk.write_bytes(kept)
+    again, _ = site.start(**night)
+    again.turn()
+    assert device.story == [*FETCHED, "activated"]
 
 
 def test_a_rollout_halted_while_it_waits_is_withdrawn(
