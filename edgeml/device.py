@@ -7,7 +7,7 @@ holds up a window.
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ from edgeml.sensors.duty import DutyLimits
 from edgeml.sensors.dutycontrol import Counts, DutyControl
 from edgeml.sensors.live import POLICIES
 from edgeml.sensors.window import WindowStats
-from edgeml.streams import Items, Models, Streams, answer
+from edgeml.streams import Items, Models, Streams, answer, check_limits
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.settings import Mqtt
 
@@ -129,14 +129,11 @@ class Device:
             self._end_updates()
             raise
         try:
-            _check_limits(limits or {}, self.models)
+            check_limits(limits or {}, self.models)
             if duty is not None:
                 self._duty = DutyControl(duty, self._clock, thermometer)
             if sync is not None:
-                delivery = Delivery(device_id, sync, clock=self._clock)
-                delivery.start()
-                self._delivery = delivery
-                self._streams.listen(self._on_alarm)
+                self._start_delivery(sync)
             if self._updating is not None:
                 self._updating.observers.append(self._on_change)
                 self._updating.moved = self._tell_updates
@@ -307,6 +304,14 @@ class Device:
                 log.warning("%d results wait in %s and go out next time", waiting, self._outbox)
         self._streams.close()
 
+    def _start_delivery(self, sync: Mqtt) -> None:
+        delivery = Delivery(self.device_id, sync, clock=self._clock)
+        if self._updating is not None:
+            delivery.set_update(self._updating.standing())
+        delivery.start()
+        self._delivery = delivery
+        self._streams.listen(self._on_alarm)
+
     def _deliver(self, result: Result, lane: Lane) -> None:
         took_us = result.pre_us + result.invoke_us + result.post_us
         self._latency.add(took_us)
@@ -389,11 +394,3 @@ def _updating(device_id: str, updates: "Updates", sync: Mqtt | None, clock: Cloc
         raise ConfigError(f"updates is {updates!r}; it should be edgeml.Updates(root=…)")
     folder = state_folder(device_id, updates)
     return Updating(device_id, updates, folder, clock, open_shelf(device_id, sync, clock))
-
-
-def _check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:
-    """Limits of a channel that no model has would never be looked at."""
-    known = {channel.name for model in models for channel in model.manifest.inputs.channels}
-    for name in limits:
-        if name not in known:
-            raise ConfigError(f"limits: no model has a channel {name!r}{nearest(name, known)}")

@@ -11,6 +11,7 @@ from typing import Final, cast
 from edgeml.errors import ConfigError, nearest
 from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
 from edgeml.result import Result
+from edgeml.runtime.model import Model
 from edgeml.sensors.live import Live, LiveHealth, queue_capacity
 from edgeml.sensors.sample import Sample, Window
 from edgeml.sensors.several import Arrival, arrivals, merged, needs_thread, together
@@ -189,3 +190,11 @@ def _each(models: Models) -> Sequence[ModelLike | Cascade]:
     if isinstance(models, Sequence) and not isinstance(models, (str, bytes, Cascade)):
         return models
     return (models,)
+
+
+def check_limits(limits: Mapping[str, object], models: Sequence[Model]) -> None:
+    """Limits of a channel that no model has would never be looked at."""
+    known = {channel.name for model in models for channel in model.manifest.inputs.channels}
+    for name in limits:
+        if name not in known:
+            raise ConfigError(f"limits: no model has a channel {name!r}{nearest(name, known)}")

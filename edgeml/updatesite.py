@@ -123,12 +123,12 @@ class Site:
         """What the state topic says of this model's updates."""
         return standing_of(self.store.journal, group, self._here)
 
-    def stop(self) -> None:
-        """The device is closed as somebody wished: what was learned of the model is kept."""
+    def stop(self, *, wished: bool = True) -> None:
+        """The device is closed, wished or not: what was learned of the model is kept."""
         self._end_shadow()
         journal = self.store.journal
         try:
-            self.store.stopped()
+            self.store.stopped(wished=wished)
             if self._probation is None and journal.state is not State.PROBATION:
                 self.store.change(incumbent=self._lately.incumbent)
         except UpdateError as exc:
@@ -290,15 +290,16 @@ class Site:
 
     def _resume(self) -> Probation | None:
         """Count this start; undo a bundle with which the process does not stay up."""
-        starts = self.store.started()
-        if not starts:
-            return None
-        trial = self._new_probation(starts)
-        reason = trial.crashes() or self._broken()
-        if reason is None:
-            return trial
-        log.warning("%s: %s; going back", self.name, reason)
-        held = self.store.roll_back(reason)
+        with self.store.starting():
+            starts = self.store.started()
+            if not starts:
+                return None
+            trial = self._new_probation(starts)
+            reason = trial.crashes() or self._broken()
+            if reason is None:
+                return trial
+            log.warning("%s: %s; going back", self.name, reason)
+            held = self.store.roll_back(reason)
         release = "" if held is None else held.release
         self.undone = Change("probation", "unhealthy", "idle", release, reason)
         return None

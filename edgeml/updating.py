@@ -7,6 +7,7 @@ work; the loop is asked for two assignments a window.
 
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.clock import Clock
-from edgeml.errors import ConfigError, EdgeMLError, UpdateError, nearest, told
+from edgeml.errors import (
+    ConfigError,
+    EdgeMLError,
+    OutboxError,
+    SensorError,
+    UpdateError,
+    nearest,
+    told,
+)
 from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
 from edgeml.ota.carryout import carry_out
 from edgeml.ota.lock import FolderLock, holder_of
@@ -37,6 +46,8 @@ _MOVE_S: Final = 2.0
 """Between two reports of a download's progress."""
 _LOCK_PATIENCE_S: Final = 20.0
 _LOCK_LOOK_S: Final = 0.1
+_WISHED: Final = (KeyboardInterrupt, SystemExit, GeneratorExit, OutboxError, SensorError)
+"""Ends of a process that say nothing of a model: wished ones, a full disk, a cable that is out."""
 
 
 class Updating:
@@ -76,6 +87,8 @@ class Updating:
         self.moved: Callable[[], object] = lambda: None
         self.alarmed: Alarmed = lambda *_, **__: None
         self._move_due_s = 0.0
+        self._busy: Site | None = None
+        self._wished = True
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgeml-updates", daemon=True)
 
@@ -112,9 +125,7 @@ class Updating:
             for model in lane.models:
                 site = self._sites.get(model.ref.name)
                 if site is not None:
-                    site.attach(
-                        lane, self.observers, self._moved_on, self._over.is_set, self._on_alarm
-                    )
+                    site.attach(lane, self.observers, self._moved_on, self._ending, self._on_alarm)
         self.prepare()
         self._thread.start()
 
@@ -165,13 +176,20 @@ class Updating:
         """
         try:
             site, updater = self._asked(request.model)
+            self._busy = site
             said = carry_out(request, updater, site.store)
         except EdgeMLError as exc:
             return told(exc)
         return {"model": site.name, **said, "update": site.standing(self._settings.group)}
 
     def close(self, timeout_s: float = _JOIN_S) -> None:
-        """End the thread, if it does by then; what was under way goes on with the next start."""
+        """End the thread, if it does by then; what was under way goes on with the next start.
+
+        Where an exception ends the device, its start counts against a model on probation.
+        """
+        if not self._over.is_set():
+            error = sys.exc_info()[1]
+            self._wished = error is None or isinstance(error, _WISHED)
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -183,7 +201,7 @@ class Updating:
     def _finish(self) -> None:
         """What was learned is kept, and the folder let go of; by the thread, if there was one."""
         for site in self._sites.values():
-            site.stop()
+            site.stop(wished=self._wished)
         for transport in self._transports:
             transport.close()
         self._lock.release()
@@ -221,6 +239,13 @@ class Updating:
             self._move_due_s = now_s + _MOVE_S
             self.moved()
 
+    def _ending(self) -> bool:
+        """Whether a download should end; the other models are judged while it goes on."""
+        for site, updater in self._updaters.values():
+            if site is not self._busy:
+                self._judge(site, updater)
+        return self._over.is_set()
+
     def _run(self) -> None:
         while not self._over.wait(_TURN_S):
             request = self._mailbox.take()
@@ -239,11 +264,20 @@ class Updating:
         except Exception:
             log.exception("%s: whoever asked for it hears nothing of it", request.verb)
 
-    def _turn(self, site: Site, updater: Updater) -> None:
+    def _judge(self, site: Site, updater: Updater) -> bool:
         try:
             updater.judge(site.verdict, passed=site.passed)
             site.settle()
-            updater.turn()
+        except Exception:
+            log.exception("%s: the updates go on after an error", site.name)
+            return False
+        return True
+
+    def _turn(self, site: Site, updater: Updater) -> None:
+        self._busy = site
+        try:
+            if self._judge(site, updater):
+                updater.turn()
         except Exception:
             log.exception("%s: the updates go on after an error", site.name)
 
