@@ -146,7 +146,8 @@ class Updating:
         others = dict(self.standings())
         if not others:
             return None
-        first = others.pop(next(iter(others)))
+        name = next(iter(others))
+        first = {"model": name, **others.pop(name)}
         return {**first, "others": others} if others else first
 
     def standings(self) -> Mapping[str, Mapping[str, Any]]:

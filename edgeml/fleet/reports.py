@@ -120,21 +120,26 @@ class Reports:
         fields = Fields(load(payload), "state", ProtocolError, ignore_unknown=True)
         update = fields.optional_child("update")
         if update is not None:
-            others = update.optional_child("others")
-            own = (
-                None if others is None else others.optional_child(parse_release_id(self.release)[0])
-            )
-            update = update if own is None else own
-            standing.group = update.optional_text("group")
-            standing.installed = update.optional_text("installed")
-            standing.bad = update.texts("bad")
-            standing.reason = update.optional_text("reason") or ""
+            said = self._of_its_model(update)
+            if said is not None:
+                standing.group = said.optional_text("group")
+                standing.installed = said.optional_text("installed")
+                standing.bad = said.texts("bad")
+                standing.reason = said.optional_text("reason") or ""
         elif before is not None and (not state.online or before.outbox == state.outbox):
             # A will is written before the fact, and a device that has just started may say
             # nothing of updates yet: what it refused, it refused.
             standing.group, standing.installed = before.group, before.installed
             standing.bad, standing.reason = before.bad, before.reason
         self.devices[device] = standing
+
+    def _of_its_model(self, update: Fields) -> Fields | None:
+        """What is said of the release's model; None where the device has others only."""
+        name = parse_release_id(self.release)[0]
+        others = update.optional_child("others")
+        own = None if others is None else others.optional_child(name)
+        # A device that does not say which model it speaks of has one, as far as it says.
+        return own or (update if update.optional_text("model") in (None, name) else None)
 
     def _hear_event(self, device: str, row: EventRow, since_s: float) -> None:
         # What sensors give is nothing that a release does to a device.

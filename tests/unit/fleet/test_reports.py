@@ -99,13 +99,16 @@ def test_a_device_that_was_made_anew_begins_anew() -> None:
         ({"activity": update(RELEASE)}, Outcome.GOOD),
         ({"activity": update("activity-1", RELEASE)}, Outcome.FAILED),
         ({"activity": update("activity-1")}, Outcome.PENDING),
-        ({"door": update("door-7", "door-8")}, Outcome.PENDING),
+        ({"door": update("door-7", "door-8")}, None),
     ],
     ids=["installed", "refused", "not yet", "not its model"],
 )
 def test_what_a_device_says_of_its_second_model_counts_for_that_models_release(
-    others: dict[str, Any], outcome: Outcome
+    others: dict[str, Any], outcome: Outcome | None
 ) -> None:
+    """A device that has no such model is not waited for."""
     reports = heard()
-    say(reports, 1, update("gate-3", "gate-4", others=others))
-    assert reports.outcomes(RULE) == {"a": outcome}
+    say(reports, 1, update("gate-3", "gate-4", model="gate", others=others))
+    assert reports.outcomes(RULE) == ({} if outcome is None else {"a": outcome})
+    first = Rule(RELEASE, "default", 0, 1000, 1 << 39)
+    assert (reports.nearest(first) is None) == (outcome is None)
