@@ -31,7 +31,7 @@ from typing import Any, Final, TypeVar
 from edgeml.daemon.models import ModelConfig, read_models
 from edgeml.daemon.typed import check_types
 from edgeml.daemon.updates import read_updates
-from edgeml.errors import ConfigError, nearest
+from edgeml.errors import ConfigError
 from edgeml.jsonread import Fields
 from edgeml.ota.settings import Updates
 from edgeml.sampling import Samples
@@ -266,17 +266,13 @@ def _numbers(section: Fields, kind: type[_Numbers], whole: Sequence[str]) -> _Nu
 
 
 def _mqtt(section: Fields, folder: Path, credentials: Path | None) -> Mqtt:
-    known = [field.name for field in fields(Mqtt)]
-    for key in section.raw:
-        if key == "password":
-            raise ConfigError(
-                f"{section.path}.password: a secret does not belong into this file; "
-                "use password_file or password_env"
-            )
-        if key not in known:
-            raise ConfigError(f"{section.path}.{key} is not a known key{nearest(key, known)}")
-    section.text("url")
+    if "password" in section.raw:
+        raise ConfigError(
+            f"{section.path}.password: a secret does not belong into this file; "
+            "use password_file or password_env"
+        )
     check_types(section, {field.name: field.type for field in fields(Mqtt)})
+    section.text("url")
     options: dict[str, Any] = {
         key: str(folder / value) if key in _PATH_KEYS and isinstance(value, str) else value
         for key, value in section.raw.items()

@@ -133,10 +133,7 @@ def _check(config: SourceConfig, parameters: Mapping[str, inspect.Parameter]) ->
         known |= {NAMES: Sequence[str], **dict.fromkeys(PATIENCE, float)}
     if config.driver == TOPIC:
         known[URL] = str
-    for key in config.options:
-        if key not in known:
-            raise ConfigError(f"{config.path}.{key} is not a known key{nearest(key, known)}")
+    check_types(Fields(config.options, config.path, ConfigError), known)
     for key in arguments:
         if parameters[key].default is inspect.Parameter.empty and key not in config.options:
             raise ConfigError(f"{config.path}.{key} is missing")
-    check_types(Fields(config.options, config.path, ConfigError), known)

@@ -1,4 +1,4 @@
-"""The values of a section, against the types that the arguments they become declare.
+"""The keys and values of a section, against the names and types of the arguments that they become.
 
 TOML knows fewer types than Python: what an argument may be besides (a class, an array) is
 none of a file's business.
@@ -9,23 +9,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType, UnionType
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, nearest
 from edgeml.jsonread import Fields
 
 
 def check_types(section: Fields, kinds: Mapping[str, Any]) -> None:
-    """See that each value is of the type of its key; keys that are unknown are not looked at.
+    """See that each key is known, and its value of the type that it has.
 
     Args:
         section: the section.
         kinds: the annotation of the argument for each key.
 
     Raises:
-        ConfigError: a value is of another type; the message has its key.
+        ConfigError: a key is none of these, or a value of another type; the message has the key.
     """
     for key in section.raw:
+        if key not in kinds:
+            raise ConfigError(f"{section.path}.{key} is not a known key{nearest(key, kinds)}")
         wrong: list[ConfigError] = []
-        for read in _readers(kinds.get(key)):
+        for read in _readers(kinds[key]):
             try:
                 read(section, key)
                 break
@@ -33,7 +35,8 @@ def check_types(section: Fields, kinds: Mapping[str, Any]) -> None:
                 wrong.append(exc)
         else:
             if wrong:
-                raise wrong[0]
+                others = (str(one).partition("should be")[2] for one in wrong[1:])
+                raise ConfigError(" or".join([str(wrong[0]), *others]))
 
 
 def _readers(kind: Any) -> Iterator[Callable[[Fields, str], object]]:
@@ -52,6 +55,11 @@ def _number(section: Fields, key: str) -> object:
     return section.raw[key] == math.inf or section.number(key)
 
 
+def _texts_by_name(section: Fields, key: str) -> object:
+    named = section.child(key)
+    return [named.text(name) for name in named.raw]
+
+
 _READERS: Final[Mapping[Any, Callable[[Fields, str], object]]] = MappingProxyType(
     {
         bool: Fields.boolean,
@@ -61,6 +69,6 @@ _READERS: Final[Mapping[Any, Callable[[Fields, str], object]]] = MappingProxyTyp
         Sequence[int]: Fields.integers,
         Sequence[float]: Fields.numbers,
         Sequence[str]: Fields.texts,
-        Mapping[str, str]: Fields.child,
+        Mapping[str, str]: _texts_by_name,
     }
 )

@@ -191,6 +191,15 @@ def test_a_value_of_the_wrong_type_names_its_key(driver: str, wrong: dict[str, A
     assert str(error.value).startswith(f"config.source.{key} is {value!r}; it should be a")
 
 
+def test_a_value_of_none_of_several_types_or_inside_a_table_is_named_too() -> None:
+    with pytest.raises(
+        ConfigError, match=r"device is 1\.5; it should be a whole number or a string"
+    ):
+        open_source(SourceConfig("microphone", {"device": 1.5}))
+    with pytest.raises(ConfigError, match=r"source\.channels\.t is 5; it should be a string"):
+        open_source(SourceConfig("mqtt", {**TOPIC, "channels": {"t": 5}}))
+
+
 def test_a_sensor_may_be_waited_for_without_end() -> None:
     sensor = open_source(SourceConfig("system", {"give_up_s": math.inf, "rate_hz": 2}))
     assert isinstance(sensor, Sensor)
