@@ -68,13 +68,24 @@ class RepositoryRuling:
         self.publish()
 
     def halt(self) -> None:
-        """Let nobody further have it, and publish that."""
+        """Let nobody further have it, and publish that.
+
+        Raises:
+            LinkError: it is halted here, but the broker could not be told.
+        """
         self.repository.halt(self.release, self.group)
         for _ in range(_HALT_ATTEMPTS - 1):
             with contextlib.suppress(LinkError):
                 self.publish()
                 return
-        self.publish()
+        try:
+            self.publish()
+        except LinkError as exc:
+            root = self.repository.folder.root
+            raise LinkError(
+                f"{exc}; {self.release} is halted in {root}, of which no device has heard yet: "
+                f"edgeml repo publish {root} --broker URL"
+            ) from exc
 
     def publish(self) -> None:
         """Send what changed."""
