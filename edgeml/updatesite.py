@@ -311,8 +311,9 @@ def _difference(mine: InputSpec, theirs: InputSpec) -> str | None:
         names = ", ".join(channel.name for channel in theirs.channels)
         return f"wrong sensor: it takes {names}, this device's sensors are others"
     if mine.sample_rate_hz != theirs.sample_rate_hz:
-        return (
-            f"wrong sensor: it takes {theirs.sample_rate_hz:g} samples a second, this device "
-            f"gives {mine.sample_rate_hz:g}"
+        takes, gives = (
+            f"{one.sample_rate_hz:g} samples a second" if one.sample_rate_hz else "no steady rate"
+            for one in (theirs, mine)
         )
+        return f"wrong sensor: it takes {takes}, this device gives {gives}"
     return None

@@ -264,6 +264,20 @@ def test_a_model_that_rotted_on_the_card_is_told_when_the_device_starts(
     assert mended.reason == "activity-2 is damaged on this disk; it is not used"
 
 
+def test_a_release_for_which_time_does_not_matter_is_for_other_sensors(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    read = Bundle.read(ACTIVITY)
+    timeless = read.manifest.replace(inputs=read.manifest.inputs._replace(sample_rate_hz=None))
+    path = tmp_path / "timeless.tflite"
+    path.write_bytes(pack(read.tflite, timeless))
+    site = Site(ACTIVITY, tmp_path / "updates", updates(tmp_path, publisher))
+    assert site.starts_with() == ACTIVITY
+    assert site.misfit(path) == (
+        "wrong sensor: it takes no steady rate, this device gives 10 samples a second"
+    )
+
+
 def test_two_processes_cannot_have_one_folder(tmp_path: Path, publisher: Publisher) -> None:
     settings = updates(tmp_path, publisher)
     with Device("pump-7", model=ACTIVITY, updates=settings):
