@@ -103,7 +103,7 @@ class Lane:
         self.withheld: str | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
-            self._stages.append(_Stage(gate, _always))
+            self._stages.append(_Stage(gate, lambda _: True))
             if isinstance(what, Cascade):
                 passes = _passes(what.when, self)
                 self._stages.append(_Stage(what.then, passes))
@@ -150,7 +150,8 @@ class Lane:
     def stride_s(self) -> float:
         """How long the model's stride lasts; for ever where its rate is not known."""
         inputs = self.model.manifest.inputs
-        return inputs.stride / inputs.sample_rate_hz if inputs.sample_rate_hz else math.inf
+        samples = 1 if inputs.is_picture else inputs.stride
+        return samples / inputs.sample_rate_hz if inputs.sample_rate_hz else math.inf
 
     def push(self, items: Sequence[Sample | Window] | Block) -> Iterator[Result]:
         """Take what arrived together; give the results, one for each window and model asked.
@@ -169,8 +170,9 @@ class Lane:
                 yield from self._answer(window)
             return
         for item in items:
-            found = item if isinstance(item, Window) else self._windower.push(_sample(item))
-            if found is not None:
+            if isinstance(item, Window):
+                yield from self._answer(item, cut=False)
+            elif (found := self._windower.push(_sample(item))) is not None:
                 yield from self._answer(found)
 
     def offer(self, model: Model, *, owned: bool = True) -> bool:
@@ -213,7 +215,9 @@ class Lane:
         stage.take_over(model, owned=owned)
         if self.model.manifest.inputs != before:
             self._limits = _limits_of(self.model, self._ranges)
-            self._windower = self._new_windower()
+            self._windower, stats = self._new_windower(), self.stats
+            self._windower.stats = stats
+            self._complaint_due += stats.samples
 
     def _new_windower(self) -> Windower:
         windower = Windower(
@@ -226,7 +230,7 @@ class Lane:
         windower.widen(self._factor)
         return windower
 
-    def _answer(self, window: Window) -> list[Result]:
+    def _answer(self, window: Window, *, cut: bool = True) -> list[Result]:
         results: list[Result] = []
         self.window, self.withheld = window, None
         for stage in self._stages:
@@ -234,19 +238,23 @@ class Lane:
                 stage.pass_over(window)
                 self.withheld = stage.model.ref.name
                 break
-            result = self._ask(stage, window)
+            result = self._ask(stage, window, cut)
             if result is None:
                 break
             results.append(result)
         return results
 
-    def _ask(self, stage: "_Stage", window: Window) -> Result | None:
-        """One model's answer; None where it failed, and what replaces it takes other windows."""
+    def _ask(self, stage: "_Stage", window: Window, cut: bool) -> Result | None:
+        """One model's answer; None where it failed, and the window is not for what serves now."""
         name = stage.model.ref.name
         try:
             return stage.answer(window, self.watch.get(name), self.alarmed)
         except (BackendError, InputError) as exc:
             before = self.model.manifest.inputs
+            fits = window.data.shape == stage.model.manifest.inputs.shape
+            if cut and fits and isinstance(exc, InputError) and self._on_nan != "raise":
+                self._leave_out(stage, exc)
+                return None
             rescue = self.rescue.get(name)
             if rescue is None or not rescue(stage.model, exc):
                 raise
@@ -254,6 +262,14 @@ class Lane:
         if self.model.manifest.inputs != before:
             return None
         return stage.answer(window, self.watch.get(name), self.alarmed)
+
+    def _leave_out(self, stage: "_Stage", failure: InputError) -> None:
+        """A reading was too much for preprocessing, as good as no number; nobody knows which."""
+        if not self.stats.not_finite:
+            log.warning("%s: a window is left out: %s", stage.model.ref.name, failure)
+        self.stats.not_finite += 1
+        stage.begin_anew()
+        self._windower.restart()
 
 
 class _Stage:
@@ -299,11 +315,15 @@ class _Stage:
         self._broken |= window.broken
         self._unseen += window.new or 0
 
+    def begin_anew(self) -> None:
+        """Whatever the model saw before is not what came before its next window."""
+        self._broken, self._unseen = True, self.model.manifest.inputs.window
+
     def take_over(self, model: Model, *, owned: bool) -> None:
         if model is not self.model:
             self.close()
         self.model, self._owned = model, owned
-        self._unseen = model.manifest.inputs.window  # it begins anew, whatever it saw before
+        self.begin_anew()
         self._smoother = smoother(model.manifest.outputs)
 
     def _measure(self, window: Window, result: Result, alarmed: Alarmed) -> None:
@@ -353,10 +373,6 @@ def _limits_of(model: Model, ranges: Mapping[str, tuple[float, float]]) -> Limit
     channels = model.manifest.inputs.channels
     own = {channel.name: ranges[channel.name] for channel in channels if channel.name in ranges}
     return Limits.of(channels, own) if own else None
-
-
-def _always(_: Result) -> bool:
-    return True
 
 
 def _passes(

@@ -58,6 +58,12 @@ class InputSpec(NamedTuple):
     shape: tuple[int, ...]
     dtype: str = "float32"
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether one sample is the whole window, and its rows are no moments."""
+        timeless = self.sample_rate_hz is None or self.stride == self.window
+        return len(self.shape) == 3 and timeless
+
 
 class PreprocessStep(NamedTuple):
     """One step by name, with its parameters as JSON values."""

@@ -68,8 +68,8 @@ class LiveHealth:
 
 def queue_capacity(inputs: InputSpec) -> int:
     """How many samples a queue for this model holds: four windows, and two seconds at least."""
-    rate = inputs.sample_rate_hz
-    return max(_SPARE_WINDOWS * inputs.window, math.ceil(_SPARE_S * rate) if rate else 0)
+    rate, each = inputs.sample_rate_hz, 1 if inputs.is_picture else inputs.window
+    return max(_SPARE_WINDOWS * each, math.ceil(_SPARE_S * rate) if rate else 0)
 
 
 class Live(Generic[Item]):

@@ -7,12 +7,13 @@ import pytest
 
 from edgeml import Cascade, Device, Model
 from edgeml.bundle import pack
+from edgeml.errors import InputError
 from edgeml.lane import Lane
-from edgeml.manifest import OutputSpec, PreprocessStep
+from edgeml.manifest import InputSpec, OutputSpec, PreprocessStep, channels
 from edgeml.preprocess import Pipeline
 from edgeml.result import Result
 from edgeml.runtime.detection import detections
-from edgeml.sensors import Replay, Sample, Window
+from edgeml.sensors import Block, Replay, Sample, Window
 
 from .gait import FIXTURES, LABELS, fixture, manifest, windows
 
@@ -77,6 +78,69 @@ def test_each_object_of_a_detector_begins_its_action_and_opens_a_cascade() -> No
     assert names == ["gait", "then"]
     assert result.label == "cat"
     assert {found.label for found in detections(result.outputs, ("cat", "dog", "owl"))} >= {"owl"}
+
+
+LOUD = pack(
+    fixture("identity_float"),
+    manifest(
+        OutputSpec("embedding"), preprocess=(*LOWPASS, PreprocessStep("scale", {"factor": 1e4}))
+    ),
+)
+
+
+@pytest.mark.parametrize(("together", "again"), [(1, 290), (150, 300)])
+def test_a_reading_that_overflows_in_preprocessing_is_handled_as_one_that_is_no_number(
+    together: int, again: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What follows is as if the stream began there, in the filter that met it, too.
+
+    What came together was cut before; the window that reaches into what comes next begins anew.
+    """
+    rows, times_s = np.tile(STREAM, (3, 1))[:500], 1e9 + np.arange(500) / 50
+    clean = Lane(LOUD)
+    expected = {r.start_s: r.outputs for r in clean.push(Block(times_s[240:], rows[240:]))}
+    clean.close()
+    rows[233, 1] = 1e38
+    lane = Lane(LOUD)
+    results: list[Result] = []
+    for at in range(0, 500, together):
+        results += lane.push(Block(times_s[at : at + together], rows[at : at + together]))
+    starts = [round((r.start_s - 1e9) * 50) for r in results]
+    assert starts == [*range(0, 220, 10), *range(240, 290, 10), *range(again, 490, 10)]
+    after = [r for r, start in zip(results, starts, strict=True) if 240 <= start < 290]
+    np.testing.assert_allclose([r.outputs for r in after], [expected[r.start_s] for r in after])
+    assert lane.stats.not_finite == (1 if together == 1 else 2)
+    assert caplog.text.count("gait: a window is left out: the preprocessed window holds") == 1
+    lane.close()
+
+
+def test_under_the_policy_raise_such_a_reading_ends_the_run() -> None:
+    lane = Lane(LOUD, on_nan="raise")
+    with pytest.raises(InputError, match="the preprocessed window holds"):
+        list(lane.push(Block(np.arange(20) / 50, np.full((20, 3), 1e38, np.float32))))
+    lane.close()
+
+
+def test_a_swap_to_other_windows_goes_on_counting() -> None:
+    """The duty cycle goes by what was counted since it last looked."""
+    spec = manifest(OutputSpec("embedding"))
+    other = spec.replace(version=8, inputs=spec.inputs._replace(stride=5))
+    with Model.load(pack(fixture("identity_float"), other)) as newer:
+        lane = Lane(pack(fixture("identity_float"), spec))
+        assert len(list(lane.push(Block(np.arange(40) / 50, STREAM[:40])))) == 3
+        assert lane.offer(newer, owned=False)
+        assert len(list(lane.push(Block(np.arange(40, 65) / 50, STREAM[:25])))) == 2
+        assert (lane.stats.samples, lane.stats.windows) == (65, 5)
+        lane.close()
+
+
+def test_the_stride_of_a_model_of_pictures_lasts_one_of_them() -> None:
+    picture = InputSpec(channels(["red", "green", "blue"]), 5.0, 4, 4, (4, 5, 3))
+    flat = (PreprocessStep("reshape", {"shape": [20, 3]}),)
+    spec = manifest(OutputSpec("embedding"), inputs=picture, preprocess=flat)
+    lane = Lane(pack(fixture("identity_float"), spec))
+    assert lane.stride_s == 0.2
+    lane.close()
 
 
 def test_a_stream_that_makes_no_window_is_in_the_log_once_and_not_only_at_its_end(

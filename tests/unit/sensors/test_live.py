@@ -340,6 +340,22 @@ def test_a_queue_holds_four_windows_and_two_seconds(
 
 
 @pytest.mark.parametrize(
+    ("shape", "rate_hz", "stride", "capacity"),
+    [
+        ((224, 224, 3), None, 224, 4),
+        ((224, 224, 3), 5.0, 224, 10),
+        ((30, 64, 1), 10.0, 10, 120),  # thirty readings of a row of sensors
+        ((8, 96, 96, 3), None, 4, 32),  # eight frames of a film
+    ],
+)
+def test_a_queue_of_pictures_holds_four_and_not_one_for_each_of_their_rows(
+    shape: tuple[int, ...], rate_hz: float | None, stride: int, capacity: int
+) -> None:
+    names = channels([f"c{i}" for i in range(shape[-1])])
+    assert queue_capacity(InputSpec(names, rate_hz, shape[0], stride, shape)) == capacity
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"capacity": 1, "policy": "drop_old"}, "did you mean 'drop_oldest'"),
