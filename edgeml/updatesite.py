@@ -126,11 +126,18 @@ class Site:
     def stop(self, *, wished: bool = True) -> None:
         """The device is closed, wished or not: what was learned of the model is kept."""
         self._end_shadow()
+        self.give_back(wished=wished)
         journal = self.store.journal
         try:
-            self.store.stopped(wished=wished)
             if self._probation is None and journal.state is not State.PROBATION:
                 self.store.change(incumbent=self._lately.incumbent)
+        except UpdateError as exc:
+            log.warning("%s: %s", self.name, exc)
+
+    def give_back(self, *, wished: bool) -> None:
+        """The process ends in order: its start may not count; from any thread."""
+        try:
+            self.store.stopped(wished=wished)
         except UpdateError as exc:
             log.warning("%s: %s", self.name, exc)
 
@@ -214,7 +221,13 @@ class Site:
         """Take note of a change, and tell everybody."""
         log.info("%s: %s", self.name, change)
         for observer in self._observers:
+            self._let_hear(observer, change)
+
+    def _let_hear(self, observer: Observer, change: Change) -> None:
+        try:
             observer(change)
+        except Exception:  # somebody's own code keeps no update from its next step
+            log.exception("%s: what hears of updates failed", self.name)
 
     def settle(self) -> None:
         """Forget what is over: the trial, and a shadow run that nothing waits for."""

@@ -196,6 +196,8 @@ class Updating:
             self._thread.join(timeout_s)
             if self._thread.is_alive():
                 log.warning("the updates' thread ends when what it is busy with does")
+                for site in self._sites.values():
+                    site.give_back(wished=self._wished)
         else:
             self._finish()
 

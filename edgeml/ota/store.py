@@ -13,6 +13,7 @@ loaded, and the one before it, at last the factory's, serves instead.
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace as changed
 from pathlib import Path
@@ -62,6 +63,7 @@ class Store:
         self.disk: Disk = SystemDisk() if disk is None else disk
         self._report = report
         self._counted = self._starting = False
+        self._turn = threading.RLock()
         try:
             for part in (folder, folder / _MODELS, folder / _PARTS):
                 self.disk.make_folder(part)
@@ -114,13 +116,15 @@ class Store:
         Raises:
             UpdateError: there is no such step, or the disk does not take it.
         """
-        self._write(self.journal.after(event, **changes))
+        with self._turn:
+            self._write(self.journal.after(event, **changes))
 
     def change(self, **changes: Any) -> None:
         """Change what is no step: the floor, the pin, a count."""
-        after = changed(self.journal, **changes)
-        if after != self.journal:
-            self._write(after)
+        with self._turn:
+            after = changed(self.journal, **changes)
+            if after != self.journal:
+                self._write(after)
 
     def check_room(self, needed_bytes: int) -> None:
         """Object before anything is touched.
@@ -170,16 +174,17 @@ class Store:
         return self.journal.starts
 
     def stopped(self, *, wished: bool = True) -> None:
-        """The process ends in order: what it counted says nothing of the model.
+        """The process ends in order: what it counted says nothing of the model. From any thread.
 
         Args:
             wished: by somebody; a start that ends otherwise speaks against a model on probation.
         """
-        counted, self._counted = self._counted, False
-        if counted and wished and self.journal.state is State.PROBATION:
-            self.change(starts=max(self.journal.starts - 1, 0))
-        elif counted and self.journal.state in (State.PROBING, State.SHADOWING):
-            self.change(tries=max(self.journal.tries - 1, 0))
+        with self._turn:
+            counted, self._counted = self._counted, False
+            if counted and wished and self.journal.state is State.PROBATION:
+                self.change(starts=max(self.journal.starts - 1, 0))
+            elif counted and self.journal.state in (State.PROBING, State.SHADOWING):
+                self.change(tries=max(self.journal.tries - 1, 0))
 
     def tried(self) -> int:
         """Count an attempt to probe the candidate, before it begins: it may take the machine down.
@@ -206,20 +211,23 @@ class Store:
         Returns:
             What was undone.
         """
-        undone = self.journal.current
-        if undone is not None:
+        with self._turn:
+            undone = self.journal.current
+            if undone is None:
+                return None
             if self.journal.state is not State.ROLLING_BACK:
                 self._write(self.journal.with_bad(undone.release, reason).after(event))
             self._finish_rolling_back()
-        return undone
+            return undone
 
     def abandon(self, event: Event, reason: str | None = None) -> None:
         """Give the candidate up; with a reason, for good on this device."""
-        held = self.journal.candidate
-        journal = self.journal
-        if held is not None and reason is not None:
-            journal = journal.with_bad(held.release, reason)
-        self._write(journal.after(event, candidate=None, tries=0))
+        with self._turn:
+            held = self.journal.candidate
+            journal = self.journal
+            if held is not None and reason is not None:
+                journal = journal.with_bad(held.release, reason)
+            self._write(journal.after(event, candidate=None, tries=0))
         self._collect()
 
     def _read_journal(self) -> Journal:

@@ -14,7 +14,7 @@ from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, SensorError
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.ota.host import Change
-from edgeml.ota.journal import Held
+from edgeml.ota.journal import Held, Journal
 from edgeml.ota.probation import Limits
 from edgeml.ota.states import Event
 from edgeml.ota.store import Store
@@ -56,8 +56,8 @@ def put_on_probation(tmp_path: Path, name: str = "activity") -> Store:
     return store
 
 
-def starts(tmp_path: Path) -> int:
-    return Store(tmp_path / "updates" / "activity").journal.starts
+def journal(tmp_path: Path) -> Journal:
+    return Journal.parse((tmp_path / "updates" / "activity" / "journal.json").read_bytes())
 
 
 def test_a_process_that_an_exception_ends_on_probation_goes_back_by_itself(
@@ -84,7 +84,7 @@ def test_a_device_that_cannot_be_made_on_probation_counts_as_a_start(
     for _ in range(2):
         with pytest.raises(ConfigError, match="no model has a channel"):
             Device("pump-7", model=ACTIVITY, updates=settings, limits={"none": (0, 1)})
-    assert starts(tmp_path) == 2
+    assert journal(tmp_path).starts == 2
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(1), SensorError("unplugged")])
@@ -95,7 +95,49 @@ def test_an_end_that_says_nothing_of_the_model_does_not_count(
     settings = updates(tmp_path, publisher)
     with pytest.raises(type(end)), Device("pump-7", model=ACTIVITY, updates=settings):
         raise end
-    assert starts(tmp_path) == 0
+    assert journal(tmp_path).starts == 0
+
+
+class Stuck(Folder):
+    """A line on which nothing comes until it is let go."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        self.begun.set()
+        self.let_go.wait(DEADLINE_S)
+        yield from super().fetch(names, limit_bytes)
+
+
+def test_a_wished_end_does_not_count_where_the_updates_are_busy_for_longer(
+    tmp_path: Path, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_on_probation(tmp_path).change(starts=1)
+    stuck = Stuck(publisher.out)
+    monkeypatch.setattr("edgeml.updating.transports_of", lambda *_: [stuck])
+    device = Device("pump-7", model=ACTIVITY, updates=updates(tmp_path, publisher))
+    counted = [journal(tmp_path).starts]
+    assert stuck.begun.wait(DEADLINE_S)
+    device.close(0.01)
+    counted.append(journal(tmp_path).starts)
+    stuck.let_go.set()
+    device.close(DEADLINE_S)
+    counted.append(journal(tmp_path).starts)
+    assert counted == [2, 1, 1]
+
+
+def test_what_hears_of_updates_and_fails_keeps_no_model_from_serving(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    def fails(_: Change) -> None:
+        raise KeyError("lamp")
+
+    with Device("pump-7", model=ACTIVITY, updates=updates(tmp_path, publisher)) as device:
+        device.on_update(fails)
+        for _ in device.run(windows(lambda: device.model.ref.version == 2)):
+            pass
 
 
 def test_a_full_disk_keeps_no_device_on_probation_from_starting_nor_from_going_back(
