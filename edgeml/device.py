@@ -241,7 +241,7 @@ class Device:
             A result for each window and model, already on its way to the outbox.
 
         Raises:
-            SensorError: the source fails, or its channels are not the model's.
+            SensorError: the source fails, or its channels or its rate are not the model's.
             InputError: a window does not fit a model.
             ConfigError: the device is closed, or there is not one source for each name.
         """

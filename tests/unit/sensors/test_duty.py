@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError
 from edgeml.sensors import Duty, DutyLimits, DutyReading, next_duty
+from edgeml.sensors.dutycontrol import Counts, DutyControl
 
 LIMITS = DutyLimits(hot_c=80, cool_c=70, settle_s=10, calm_s=60, widest=8)
 
@@ -92,3 +94,12 @@ def test_it_never_changes_twice_within_the_settling_time(
 def test_limits_that_would_swing_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         DutyLimits(**wrong)
+
+
+def test_counts_that_began_anew_are_no_windows_that_came_too_late() -> None:
+    clock = ManualClock()
+    control = DutyControl(DutyLimits(), clock, lambda: 40.0)
+    control.decide(Counts(1000, 20, 0))
+    clock.advance(20)
+    assert not control.decide(Counts(30, 0, 0))
+    assert control.factor == 1
