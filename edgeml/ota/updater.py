@@ -74,16 +74,16 @@ class Updater:
         self._standing: Standing | None = None
         self._check_due_s = self._again_s = clock.monotonic_s()
         self._look_again_s = RETRY_S
-        self._agreed: str | None = None
         self._last_refusal = ""
         self._undoing: tuple[str, Event] | None = None
         self._stepped_aside = self._owes_swap = False
 
     @property
     def waiting_for(self) -> str | None:
-        """The release that waits for its hour or for an agreement; None where none does."""
-        held = self._store.journal.candidate
-        return held.release if held and self._store.journal.state is State.WAITING else None
+        """The release under way, which may wait for its hour or an agreement; None without one."""
+        journal = self._store.journal
+        held = journal.candidate
+        return held.release if held and journal.state in _UNDER_WAY else None
 
     @property
     def offer(self) -> Offer | None:
@@ -91,16 +91,16 @@ class Updater:
         return None if self._standing is None else self._standing.offers.get(self._name)
 
     def agree(self, release: str) -> None:
-        """Let a release be installed, under any policy and at any hour.
+        """Let a release be installed, under any policy and at any hour; from any thread.
 
         Raises:
-            UpdateError: another one waits, or none.
+            UpdateError: another one waits, or none, or the disk does not take it.
         """
         if release != self.waiting_for:
             raise UpdateError(
                 f"{release} does not wait; what waits is {self.waiting_for or 'nothing'}"
             )
-        self._agreed = release
+        self._store.change(agreed=release)
 
     def check_now(self) -> None:
         """Look at what is offered with the next turn."""
@@ -129,7 +129,6 @@ class Updater:
         against = objection(release, self._decide(offer), journal)
         if against is not None:
             raise UpdateError(against)
-        self._agreed = release
         self._store.change(agreed=release)
         self._act()
         failed = self._store.journal.bad.get(release)
@@ -243,13 +242,12 @@ class Updater:
             return
         if state is State.FETCHING:
             self._fetch(held)
-        elif held.release not in (self._agreed, journal.agreed) and not permitted(
+        elif journal.agreed != held.release and not permitted(
             state, decision, offer.rule, self._settings, self._local_hour()
         ):
             return
         elif state is State.WAITING:
-            agreed = self._agreed or journal.agreed
-            self._tell(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED, agreed=agreed))
+            self._tell(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED))
             self._go_on(State.FETCHING)
         elif state is State.PROBING:
             self._try(held)

@@ -62,6 +62,26 @@ def test_what_came_too_late_for_its_hours_is_installed_within_the_next(
     assert [event for event in device.story if event != "refused"] == INSTALLED
 
 
+def test_what_waits_for_its_hours_is_installed_at_once_where_somebody_agrees(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    """Before it is fetched, and when it is here already; the agreement outlives a restart."""
+    chunk = publisher.biggest_file()
+    kept = chunk.read_bytes()
+    chunk.unlink()
+    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
+    updater, _ = site.start(hour=4.9, **night)
+    updater.turn()
+    chunk.write_bytes(kept)
+    updater, store = site.start(**night)
+    updater.turn()
+    assert store.journal.state is State.PROBING
+    updater.agree("activity-2")
+    updater, _ = site.start(**night)
+    updater.turn()
+    assert [event for event in device.story if event != "refused"] == INSTALLED
+
+
 def test_a_shadow_run_that_ends_outside_the_hours_waits_for_them(
     site: Site, device: FakeDevice
 ) -> None:
