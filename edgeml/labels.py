@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from edgeml.manifest import OutputSpec
 from edgeml.result import Result
 from edgeml.runtime.anomaly import ANOMALY, NORMAL
 from edgeml.runtime.model import Model
@@ -11,7 +12,11 @@ from edgeml.runtime.smoothing import steadies_labels
 
 def labels_of(model: Model) -> tuple[str, ...]:
     """The labels that a model's results may carry."""
-    outputs = model.manifest.outputs
+    return labels_in(model.manifest.outputs)
+
+
+def labels_in(outputs: OutputSpec) -> tuple[str, ...]:
+    """Those of a model that need not be loaded."""
     return outputs.labels or ((NORMAL, ANOMALY) if outputs.task == "anomaly" else ())
 
 

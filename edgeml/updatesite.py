@@ -13,6 +13,7 @@ from typing import Any, Final
 from edgeml.bundle import Bundle
 from edgeml.errors import ConfigError, EdgeMLError, InputError, UpdateError
 from edgeml.factory import Factory, probed
+from edgeml.labels import labels_in
 from edgeml.lane import Alarmed, Lane, ModelLike
 from edgeml.manifest import CONFIDENT, InputSpec
 from edgeml.ota.host import Change, Shadowed, Verdict
@@ -40,12 +41,16 @@ class Site:
         given: what the device was made with.
         folder: for the store.
         updates: the policy.
+
+    Attributes:
+        needs: labels that a cascade waits for; without them no device would start again.
     """
 
     def __init__(self, given: ModelLike, folder: Path, updates: Updates) -> None:
         self._factory = Factory(given)
         self.name = self._factory.manifest.name
         self._updates = updates
+        self.needs: frozenset[str] = frozenset()
         self._lane: Lane | None = None
         self._observers: list[Observer] = []
         self._moved: Callable[[], object] = lambda: None
@@ -184,13 +189,16 @@ class Site:
         return outcome
 
     def misfit(self, path: Path) -> str | None:
-        """Why a bundle is not for this device's sensors; None where it is."""
+        """Why a bundle is not for this device's sensors or cascade; None where it is."""
         try:
             manifest = Bundle.read(path).manifest
         except EdgeMLError as exc:
             return f"invalid: {exc}"
         if manifest.name != self.name:
             return f"wrong device: it is {manifest.name}, this device runs {self.name}"
+        missing = sorted(self.needs.difference(labels_in(manifest.outputs)))
+        if missing:
+            return f"wrong labels: the cascade waits for {', '.join(missing)}, which it has not"
         return _difference(self._factory.manifest.inputs, manifest.inputs)
 
     def probe(self, path: Path | None) -> Verdict:

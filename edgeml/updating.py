@@ -99,10 +99,10 @@ class Updating:
             ConfigError: two models have one name.
         """
         if isinstance(what, Cascade):
-            return Cascade(self._resolve(what.gate), self._resolve(what.then), what.when)
-        return self._resolve(what)
-
-    def _resolve(self, what: ModelLike) -> ModelLike:
+            gate, then, when = self.add(what.gate), self.add(what.then), what.when
+            if not callable(when):
+                gate.needs = frozenset((when,) if isinstance(when, str) else when)
+            return Cascade(gate.starts_with(), then.starts_with(), when)
         return self.add(what).starts_with()
 
     def add(self, what: ModelLike) -> Site:

@@ -13,6 +13,7 @@ from edgeml import Device, Model, Mqtt
 from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, SensorError
 from edgeml.fleet.localbroker import LocalBroker
+from edgeml.lane import Cascade
 from edgeml.ota.host import Change
 from edgeml.ota.journal import Held, Journal
 from edgeml.ota.probation import Limits
@@ -35,11 +36,14 @@ from .test_device_updates import DEADLINE_S, updates, windows
 FLEET = "plant"
 
 
-def bundle(tmp_path: Path, name: str, version: int) -> Path:
-    """The activity model under another name."""
+def bundle(tmp_path: Path, name: str, version: int, labels: tuple[str, ...] = ()) -> Path:
+    """The activity model under another name, its labels too where they are given."""
     given = Bundle.read(ACTIVITY)
+    outputs = given.manifest.outputs
+    outputs = outputs._replace(labels=labels or outputs.labels)
+    manifest = given.manifest.replace(name=name, version=version, outputs=outputs)
     path = tmp_path / f"{name}-{version}.tflite"
-    path.write_bytes(pack(given.tflite, given.manifest.replace(name=name, version=version)))
+    path.write_bytes(pack(given.tflite, manifest))
     return path
 
 
@@ -96,6 +100,25 @@ def test_an_end_that_says_nothing_of_the_model_does_not_count(
     with pytest.raises(type(end)), Device("pump-7", model=ACTIVITY, updates=settings):
         raise end
     assert journal(tmp_path).starts == 0
+
+
+def test_a_gate_without_the_labels_that_its_cascade_waits_for_never_serves(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """Once it served, no device could be made with that cascade."""
+    labels = Bundle.read(ACTIVITY).manifest.outputs.labels
+    publisher.repository.release(
+        [bundle(tmp_path, "gate", 2, tuple(label.upper() for label in labels))]
+    )
+    publisher.repository.rollout("gate-2", 10_000)
+    publisher.publish()
+    heard: list[Change] = []
+    cascade = Cascade(bundle(tmp_path, "gate", 1), bundle(tmp_path, "then", 1), labels[0])
+    with Device("pump-7", model=cascade, updates=updates(tmp_path, publisher)) as device:
+        device.on_update(heard.append)
+        until(lambda: any(one.event in ("probe_failed", "activated") for one in heard))
+    (refused,) = [one for one in heard if one.event in ("probe_failed", "activated")]
+    assert refused.reason == f"wrong labels: the cascade waits for {labels[0]}, which it has not"
 
 
 class Stuck(Folder):
