@@ -25,9 +25,9 @@ from updatepairs import Pair, make_pairs
 
 from edgeml.cli.output import format_table
 from edgeml.fleet.repo import contents
+from edgeml.fleet.repo.packing import encode
 from edgeml.fleet.repo.repository import Repository
 from edgeml.releases import names
-from edgeml.releases.chunk import encode
 from edgeml.sync import topics
 
 BOUNDS: Final = {"labels": ("file", 0.02), "head": ("file", 0.10), "whole": ("zlib", 1.05)}

@@ -39,7 +39,8 @@ from fleet_load import (
     _start_ingest,
 )
 
-from edgeml.releases.chunk import MAX_CHUNK_BYTES, encode
+from edgeml.fleet.repo.packing import encode
+from edgeml.releases.chunk import MAX_CHUNK_BYTES
 from edgeml.releases.names import file_name
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection

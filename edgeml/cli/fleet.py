@@ -13,9 +13,9 @@ STORE is a file (SQLite) or postgresql://[USER@]HOST[:PORT]/DATABASE.
 
 import argparse
 
-from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import format_table, print_json
 from edgeml.fleet import options
+from edgeml.fleet.connecting import add_broker_options, broker_connection
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

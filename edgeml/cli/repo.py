@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgeml.cli.connect import add_broker_options, broker_connection
 from edgeml.cli.output import Progress, format_table, print_json
+from edgeml.fleet.connecting import add_broker_options, broker_connection
 
 if TYPE_CHECKING:
     from edgeml.sync.connection import Connection

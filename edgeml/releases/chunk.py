@@ -17,25 +17,15 @@ from edgeml.errors import UpdateError
 MAX_CHUNK_BYTES: Final = 64 << 10
 """Of a chunk, plain: with its method byte it fits every broker that takes 128 KiB a message."""
 
-_STORED: Final = 0
-_ZLIB: Final = 1
-_PLANES: Final = 2
-_WIDTH: Final = 4
+STORED: Final = 0
+ZLIB: Final = 1
+PLANES: Final = 2
+WIDTH: Final = 4
 
 
 def digest_of(plain: bytes) -> str:
     """The name of a chunk: the SHA-256 of its plain bytes, in hex."""
     return hashlib.sha256(plain).hexdigest()
-
-
-def encode(plain: bytes) -> bytes:
-    """The shortest of the methods; equal bytes give equal bytes under one version of zlib."""
-    candidates = (
-        bytes([_STORED]) + plain,
-        bytes([_ZLIB]) + zlib.compress(plain, 9),
-        bytes([_PLANES]) + zlib.compress(b"".join(plain[i::_WIDTH] for i in range(_WIDTH)), 9),
-    )
-    return min(candidates, key=len)
 
 
 def decode(encoded: bytes, digest: str, plain_bytes: int) -> bytes:
@@ -60,11 +50,11 @@ def decode_file(encoded: bytes, limit_bytes: int, digest: str | None = None) -> 
     if len(encoded) > limit_bytes + 1:
         raise UpdateError(f"tampered: {what} has more than {limit_bytes} bytes")
     method, body = encoded[:1], encoded[1:]
-    if method == bytes([_STORED]):
+    if method == bytes([STORED]):
         plain = body
-    elif method in (bytes([_ZLIB]), bytes([_PLANES])):
+    elif method in (bytes([ZLIB]), bytes([PLANES])):
         plain = _inflate(body, limit_bytes, what)
-        if method == bytes([_PLANES]):
+        if method == bytes([PLANES]):
             plain = _interleave(plain)
     else:
         raise UpdateError(f"tampered: {what} is packed in an unknown way; a newer edgeml may know")
@@ -87,8 +77,8 @@ def _inflate(body: bytes, limit_bytes: int, what: str) -> bytes:
 def _interleave(planes: bytes) -> bytes:
     plain = bytearray(len(planes))
     at = 0
-    for i in range(_WIDTH):
-        length = len(range(i, len(planes), _WIDTH))
-        plain[i::_WIDTH] = planes[at : at + length]
+    for i in range(WIDTH):
+        length = len(range(i, len(planes), WIDTH))
+        plain[i::WIDTH] = planes[at : at + length]
         at += length
     return bytes(plain)

@@ -5,35 +5,17 @@ every root in one retained message "missing" is known at once and needs no
 timeout. The bundle itself is not signed and need not be: each file in it is.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Final
 
 from edgeml.errors import UpdateError
-from edgeml.releases.chunk import decode_file, encode
+from edgeml.releases.chunk import decode_file
 from edgeml.releases.document import read_document
 
 MAX_METADATA_BYTES: Final = 4 << 20
 MAX_FILES: Final = 1000
 _FILE: Final = re.compile(r"timestamp\.json|[1-9][0-9]{0,9}\.(root|snapshot|targets|rollout)\.json")
-
-
-def encode_metadata(files: Mapping[str, bytes]) -> bytes:
-    """The bundle as it is published.
-
-    Args:
-        files: by the name that a TUF client asks for: `1.root.json`, `timestamp.json`.
-
-    Raises:
-        UpdateError: a name that is none of TUF's, or too much of it.
-    """
-    _check(files)
-    texts = {name: files[name].decode() for name in sorted(files)}
-    plain = json.dumps({"v": 1, "files": texts}, ensure_ascii=False, separators=(",", ":")).encode()
-    if len(plain) > MAX_METADATA_BYTES:
-        raise UpdateError(f"the metadata has {len(plain)} bytes; {MAX_METADATA_BYTES} are read")
-    return encode(plain)
 
 
 def parse_metadata(encoded: bytes) -> dict[str, bytes]:
@@ -50,11 +32,16 @@ def parse_metadata(encoded: bytes) -> dict[str, bytes]:
         files = {str(name): text.encode() for name, text in texts.items()}
     except UnicodeEncodeError as exc:
         raise UpdateError(f"metadata bundle: a file is not UTF-8 ({exc})") from exc
-    _check(files)
+    check_files(files)
     return files
 
 
-def _check(files: Mapping[str, bytes]) -> None:
+def check_files(files: Mapping[str, bytes]) -> None:
+    """See that these are files of TUF's, and not too many.
+
+    Raises:
+        UpdateError: they are not.
+    """
     if len(files) > MAX_FILES:
         raise UpdateError(f"metadata bundle: {len(files)} files; at most {MAX_FILES} are read")
     for name in files:

@@ -24,6 +24,7 @@ from edgeml.fleet.conductor import Conductor, Ending
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.repo import contents
 from edgeml.fleet.repo.ledger import Ledger
+from edgeml.fleet.repo.packing import encode
 from edgeml.fleet.repo.publish import Outgoing, to_folder
 from edgeml.fleet.repo.repository import Repository
 from edgeml.fleet.repo.ruling import RepositoryRuling
@@ -38,7 +39,7 @@ from edgeml.ota.states import State
 from edgeml.ota.transport import Folder
 from edgeml.ota.trust import Trust
 from edgeml.ota.updater import Updater
-from edgeml.releases.chunk import digest_of, encode
+from edgeml.releases.chunk import digest_of
 from edgeml.releases.index import ChunkRef, ReleaseIndex
 from edgeml.releases.names import release_target
 from edgeml.releases.rollout import BUCKETS, Rule, bucket_of

@@ -19,12 +19,13 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edgeml.fleet.repo.folder import Folder
 from edgeml.fleet.repo.ledger import Ledger
+from edgeml.fleet.repo.packing import encode, encode_metadata
 from edgeml.fleet.repo.publish import Outgoing
 from edgeml.fleet.repo.repository import RoleKeys
 from edgeml.fleet.repo.signers import Keyring, Settings
-from edgeml.releases.chunk import decode_file, encode
+from edgeml.releases.chunk import decode_file
 from edgeml.releases.index import MAX_INDEX_BYTES
-from edgeml.releases.metadata import encode_metadata, parse_metadata
+from edgeml.releases.metadata import parse_metadata
 from edgeml.releases.names import METADATA, TIMESTAMP, file_name
 from edgeml.releases.rollout import Rule
 

@@ -10,6 +10,7 @@ import pytest
 from tuf.api.metadata import Metadata, Timestamp
 
 from edgeml.errors import LinkError, TrustError, UpdateError
+from edgeml.fleet.repo.packing import encode_metadata
 from edgeml.fleet.repo.publish import Outgoing, to_folder
 from edgeml.fleet.repo.signers import Keyring, Settings
 from edgeml.ota.asking import Trusting
@@ -17,7 +18,7 @@ from edgeml.ota.standing import Standing
 from edgeml.ota.trust import Trust
 from edgeml.ota.trustprocess import TrustProcess
 from edgeml.releases.chunk import decode
-from edgeml.releases.metadata import encode_metadata, parse_metadata
+from edgeml.releases.metadata import parse_metadata
 from edgeml.releases.names import SIGNED_S, file_name
 
 from .publisher import DAY_S, Publisher, getter

@@ -9,12 +9,11 @@ from tuf.api.metadata import TargetFile
 from edgeml.errors import UpdateError
 from edgeml.fleet.repo.folder import Folder
 from edgeml.fleet.repo.ledger import ROLLOUT, Ledger
+from edgeml.fleet.repo.packing import encode, encode_metadata
 from edgeml.fleet.repo.signers import ROLES
 from edgeml.jsonread import Fields
 from edgeml.releases import names
-from edgeml.releases.chunk import encode
 from edgeml.releases.index import ReleaseIndex
-from edgeml.releases.metadata import encode_metadata
 from edgeml.releases.rollout import Rule
 
 MAX_REVOKED: Final = 1000

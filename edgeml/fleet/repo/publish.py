@@ -16,9 +16,8 @@ from edgeml.errors import UpdateError
 from edgeml.fleet.repo import contents
 from edgeml.fleet.repo.folder import Folder, read_file, write_file
 from edgeml.fleet.repo.ledger import Ledger
+from edgeml.fleet.repo.packing import encode, encode_metadata
 from edgeml.releases import names
-from edgeml.releases.chunk import encode
-from edgeml.releases.metadata import encode_metadata
 
 _VERSION: Final = 1
 

@@ -17,6 +17,7 @@ from edgeml.errors import ConfigError, UpdateError
 from edgeml.fleet.repo import contents
 from edgeml.fleet.repo.folder import Folder, write_file
 from edgeml.fleet.repo.ledger import ONLINE, ROLLOUT, Ledger
+from edgeml.fleet.repo.packing import encode
 from edgeml.fleet.repo.signers import (
     DAY_S,
     LIFETIMES_S,
@@ -27,7 +28,7 @@ from edgeml.fleet.repo.signers import (
     make_key,
 )
 from edgeml.releases import names
-from edgeml.releases.chunk import digest_of, encode
+from edgeml.releases.chunk import digest_of
 from edgeml.releases.index import ChunkRef, ReleaseIndex
 from edgeml.releases.rollout import Rule
 

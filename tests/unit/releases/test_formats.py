@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from edgeml import manifest
 from edgeml.errors import UpdateError
+from edgeml.fleet.repo.packing import encode, encode_metadata
 from edgeml.releases import names
-from edgeml.releases.chunk import MAX_CHUNK_BYTES, decode, decode_file, digest_of, encode
+from edgeml.releases.chunk import MAX_CHUNK_BYTES, decode, decode_file, digest_of
 from edgeml.releases.index import ChunkRef, ReleaseIndex
-from edgeml.releases.metadata import encode_metadata, parse_metadata
+from edgeml.releases.metadata import parse_metadata
 
 PIECES = (b"one", b"two" * 100, b"three")
 BUNDLE = b"".join(PIECES)
