@@ -8,9 +8,10 @@ as part of a gap, whichever came first; everything else is a duplicate.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edgeml.fleet.batches import Batch, EventRow, ResultRow
 from edgeml.fleet.store import Progress
 from edgeml.result import ModelRef
-from edgeml.sync.batches import GAP, Batch, EventRow, ResultRow
+from edgeml.sync.batches import GAP
 from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 

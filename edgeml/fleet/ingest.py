@@ -18,9 +18,9 @@ from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError, StoreError
+from edgeml.fleet.batches import Batch, parse_events, parse_results, parse_samples
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.sync import topics
-from edgeml.sync.batches import Batch, parse_events, parse_results, parse_samples
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Received, Up
 from edgeml.sync.link import Link

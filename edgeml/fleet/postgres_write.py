@@ -9,11 +9,11 @@ from psycopg import Connection, Cursor, sql
 
 from edgeml.errors import StoreError
 from edgeml.fleet.accounting import News
+from edgeml.fleet.batches import ResultRow
 from edgeml.fleet.postgres_read import spans_of
 from edgeml.fleet.postgres_schema import SCHEMA, day_of, partition_name
 from edgeml.fleet.store import Intake, Letter
 from edgeml.result import ModelRef
-from edgeml.sync.batches import ResultRow
 from edgeml.sync.messages import State
 
 Key = tuple[str, str]

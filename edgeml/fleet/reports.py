@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgeml.errors import ProtocolError
+from edgeml.fleet.batches import EventRow, parse_events
 from edgeml.fleet.staging import Outcome
 from edgeml.jsonread import Fields
 from edgeml.releases.names import parse_release_id
 from edgeml.releases.rollout import Rule, bucket_of
 from edgeml.sync import topics
-from edgeml.sync.batches import EventRow, parse_events
 from edgeml.sync.messages import State
 from edgeml.sync.wire import load
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from edgeml.fleet.accounting import Gap
-from edgeml.sync.batches import EventRow, ResultRow
+from edgeml.fleet.batches import EventRow, ResultRow
 from edgeml.sync.samples import SampleRow
 
 INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

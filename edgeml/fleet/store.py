@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edgeml.errors import StoreError
-from edgeml.sync.batches import Batch
+from edgeml.fleet.batches import Batch
 from edgeml.sync.messages import State
 from edgeml.sync.spans import Spans
 

@@ -1,8 +1,8 @@
 """Batches as a device sends them, for the tests of stores."""
 
+from edgeml.fleet.batches import Batch, EventRow, ResultRow
 from edgeml.fleet.store import Delivered, Intake, Progress, Store
 from edgeml.result import ModelRef
-from edgeml.sync.batches import Batch, EventRow, ResultRow
 
 MODEL = ModelRef("activity", 3, "ab" * 32)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from edgeml.errors import ConfigError, StoreError
+from edgeml.fleet.batches import Batch, ResultRow
 from edgeml.fleet.store import Delivered, Intake
 from edgeml.fleet.stores import open_store
 from edgeml.result import ModelRef
-from edgeml.sync.batches import Batch, ResultRow
 
 if TYPE_CHECKING:
     import psycopg

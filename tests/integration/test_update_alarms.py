@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeml import Device, Mqtt
+from edgeml.fleet.batches import EventRow, parse_events
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.reports import ALARMS, Reports
 from edgeml.ota.probation import RECENT, Limits
@@ -16,7 +17,6 @@ from edgeml.ota.transport import Folder
 from edgeml.releases.rollout import BUCKETS, Rule
 from edgeml.sensors.sample import Window
 from edgeml.sync import topics
-from edgeml.sync.batches import EventRow, parse_events
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Received
 from edgeml.sync.link import Link

@@ -20,6 +20,7 @@ from edgeml import Device, Mqtt, Updates
 from edgeml.bundle import Bundle, pack
 from edgeml.clock import SystemClock
 from edgeml.errors import TrustError
+from edgeml.fleet.batches import parse_events
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.repo.ledger import Ledger
 from edgeml.ota.host import Change
@@ -29,7 +30,6 @@ from edgeml.ota.transport import Http, Transport
 from edgeml.ota.trust import Trust
 from edgeml.sensors.sample import Window
 from edgeml.sync import topics
-from edgeml.sync.batches import parse_events
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Message, Published, Received, Up
 from edgeml.sync.link import Link

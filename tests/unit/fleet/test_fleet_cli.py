@@ -14,6 +14,7 @@ import pytest
 
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, MissingDependencyError, StoreError
+from edgeml.fleet.batches import Batch, EventRow, ResultRow
 from edgeml.fleet.export import COLUMNS, export
 from edgeml.fleet.localbroker import BrokerKind, LocalBroker, available, free_port
 from edgeml.fleet.mosquitto import BrokerPlan, access_list, configuration
@@ -27,7 +28,6 @@ from edgeml.fleet.report import (
 from edgeml.fleet.store import Delivered, DeviceStatus, Intake
 from edgeml.fleet.stores import open_store
 from edgeml.result import ModelRef
-from edgeml.sync.batches import Batch, EventRow, ResultRow
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.workstation)])

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edgeml.clock import ManualClock
+from edgeml.fleet.batches import Batch, parse_events, parse_results
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
-from edgeml.sync.batches import Batch, parse_events, parse_results
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
 from edgeml.sync.messages import Ack, Refusal, State, digest_of

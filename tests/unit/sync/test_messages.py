@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeml.errors import InputError, ProtocolError
+from edgeml.fleet import batches as read
 from edgeml.result import ModelRef, Result
 from edgeml.sync import batches, messages, rows, samples, windows, wire
 from edgeml.sync.messages import Ack, Receipt, Refusal, State, digest_of, parse_answer
@@ -27,9 +28,9 @@ def a_batch(*encoded: bytes) -> bytes:
 
 def test_a_result_survives_the_journey() -> None:
     row = rows.result_row(7, RESULT, 42, {"truth": "walking", "n": [1, 2.5, None]})
-    batch = batches.parse_results(a_batch(row))
+    batch = read.parse_results(a_batch(row))
     assert (batch.outbox, batch.model) == ("0123456789abcdef", MODEL)
-    assert batch.results[0] == batches.ResultRow(
+    assert batch.results[0] == read.ResultRow(
         7, 100.5, 110.25, "walking", 0.75, (0.25, 0.75), 11.0, 22.0, 3.0, 42,
         {"truth": "walking", "n": [1, 2.5, None]},
     )  # fmt: skip
@@ -40,7 +41,7 @@ def test_compression_changes_nothing_but_the_size() -> None:
     payload = a_batch(*(rows.result_row(n, RESULT, n, None) for n in range(1, 200)))
     packed = wire.compress(payload)
     assert len(packed) < len(payload) / 5
-    assert batches.parse_results(packed) == batches.parse_results(payload)
+    assert read.parse_results(packed) == read.parse_results(payload)
 
 
 ANY_NUMBER = st.one_of(
@@ -78,14 +79,14 @@ def test_the_short_way_to_a_row_and_the_encoder_say_the_same(
 
 def test_a_result_that_is_not_a_number_is_still_delivered() -> None:
     broken = RESULT._replace(score=math.nan, outputs=(math.inf, 0.5))
-    batch = batches.parse_results(a_batch(rows.result_row(1, broken, None, {"x": -math.inf})))
+    batch = read.parse_results(a_batch(rows.result_row(1, broken, None, {"x": -math.inf})))
     assert batch.results[0].score is None
     assert batch.results[0].outputs == (None, 0.5)
     assert batch.results[0].extra == {"x": None}
 
 
 def test_a_label_that_utf8_cannot_spell_is_still_delivered() -> None:
-    batch = batches.parse_results(
+    batch = read.parse_results(
         a_batch(rows.result_row(1, RESULT._replace(label="\ud800ü"), None, None))
     )
     assert batch.results[0].label == "?ü"
@@ -94,11 +95,9 @@ def test_a_label_that_utf8_cannot_spell_is_still_delivered() -> None:
 def test_events_and_gaps_survive_the_journey() -> None:
     drift = rows.event_row(4, 99.5, "drift", {"psi": 0.3})
     gap = rows.gap_row(5, 9, 100.0, "disk cap")
-    batch = batches.parse_events(batches.encode_batch("x", None, [drift, gap]))
-    assert batch.events[0] == batches.EventRow(4, 4, 99.5, "drift", {"psi": 0.3})
-    assert batch.events[1] == batches.EventRow(
-        5, 9, 100.0, "gap", {"count": 5, "reason": "disk cap"}
-    )
+    batch = read.parse_events(batches.encode_batch("x", None, [drift, gap]))
+    assert batch.events[0] == read.EventRow(4, 4, 99.5, "drift", {"psi": 0.3})
+    assert batch.events[1] == read.EventRow(5, 9, 100.0, "gap", {"count": 5, "reason": "disk cap"})
     assert batch.spans == Spans(((4, 9),))
 
 
@@ -189,7 +188,7 @@ POISON = {
 @pytest.mark.parametrize("payload", POISON.values(), ids=POISON)
 def test_poison_is_refused_with_a_reason(payload: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"\w"):
-        batches.parse_results(payload)
+        read.parse_results(payload)
 
 
 EVENT_POISON = {
@@ -203,7 +202,7 @@ EVENT_POISON = {
 @pytest.mark.parametrize("row", EVENT_POISON.values(), ids=EVENT_POISON)
 def test_a_poisonous_event_is_refused(row: bytes) -> None:
     with pytest.raises(ProtocolError):
-        batches.parse_events(batches.encode_batch("x", None, [row]))
+        read.parse_events(batches.encode_batch("x", None, [row]))
 
 
 ANYTHING = st.recursive(
@@ -214,9 +213,9 @@ ANYTHING = st.recursive(
 
 
 PARSERS = (
-    batches.parse_results,
-    batches.parse_events,
-    batches.parse_samples,
+    read.parse_results,
+    read.parse_events,
+    read.parse_samples,
     messages.parse_health,
     Ack.parse,
     State.parse,
@@ -235,7 +234,7 @@ def test_any_json_is_read_or_refused_but_never_breaks(
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_but_never_break(payload: bytes) -> None:
     with pytest.raises(ProtocolError):
-        batches.parse_results(payload)
+        read.parse_results(payload)
 
 
 def test_a_bomb_is_not_unpacked() -> None:
@@ -252,7 +251,7 @@ GOOD_SAMPLE = json.loads(
 
 
 def test_a_window_survives_the_journey_in_its_own_dtype() -> None:
-    batch = batches.parse_samples(json.dumps(GOOD_SAMPLE).encode())
+    batch = read.parse_samples(json.dumps(GOOD_SAMPLE).encode())
     (row,) = batch.samples
     assert (row.seq, row.last, row.label, row.reason) == (7, 7, RESULT.label, "one in 5")
     assert (row.start_s, row.end_s, row.score) == (RESULT.start_s, RESULT.end_s, RESULT.score)
@@ -286,7 +285,7 @@ def test_a_sample_without_label_and_with_a_score_that_is_none_travels() -> None:
 def test_a_sample_that_is_none_is_refused(change: dict[str, object]) -> None:
     wrong = {**GOOD_SAMPLE, "rows": [{**GOOD_SAMPLE["rows"][0], **change}]}
     with pytest.raises(ProtocolError):
-        batches.parse_samples(json.dumps(wrong).encode())
+        read.parse_samples(json.dumps(wrong).encode())
 
 
 def test_only_numbers_are_sent_and_never_more_than_32_bits_of_a_float() -> None:
