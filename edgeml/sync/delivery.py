@@ -194,8 +194,7 @@ class Delivery:
         if window_index is not None:
             window_index = _whole(window_index)
         if result.model is not self._model:
-            self._model = result.model
-            self._model_changed = True
+            self._note_model(result.model)
         self._started().put(PendingResult(result, window_index, extra))
 
     def put_sample(self, result: Result, window: Array, reason: str) -> None:
@@ -315,6 +314,12 @@ class Delivery:
             log.error("%s: %d rows could not be stored", self._outbox.path, self._writer.pending)
         if stored:
             self._outbox.close()
+
+    def _note_model(self, model: ModelRef) -> None:
+        """The state names the model that answered first; the others of a device change nothing."""
+        if self._model is None or self._model.name == model.name:
+            self._model = model
+            self._model_changed = True
 
     def _started(self) -> Writer:
         if self._writer is None:

@@ -213,6 +213,21 @@ def test_a_device_that_is_closed_leaves_its_last_health_and_its_last_model(
     assert device.model == "activity@3"
 
 
+def test_of_several_models_the_state_names_the_one_that_answers_first_and_its_updates(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    store = tmp_path / "store.db"
+    gated, updated = MODEL._replace(name="words"), MODEL._replace(version=4)
+    with an_ingest(broker, store), Delivery("pump-7", settings(broker, tmp_path)) as delivery:
+        for model in (MODEL, gated):
+            delivery.put(a_result(1)._replace(model=model))
+        assert delivery.wait_delivered(DEADLINE_S)
+        until(lambda: [device.model for device in status(store)] == ["activity@3"])
+        for model in (updated, gated):
+            delivery.put(a_result(2)._replace(model=model))
+        until(lambda: [device.model for device in status(store)] == ["activity@4"])
+
+
 def test_a_row_that_the_ingest_cannot_read_does_not_stop_the_others(
     broker: LocalBroker, tmp_path: Path
 ) -> None:
