@@ -1,6 +1,7 @@
 """What a device does when a label begins or ends, once and without flicker: a lamp, a message."""
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 
 from edgeml.errors import ConfigError, nearest
@@ -59,10 +60,11 @@ class Trigger:
         return Edge.BEGAN if self._active else Edge.ENDED
 
 
+@dataclass(slots=True)
 class Reaction:
     """What to call when a label begins and when it ends, in each model by itself.
 
-    Args:
+    Attributes:
         label: the label to watch for.
         windows: as of `Trigger`.
         model: the model whose results count, by name; None for every one.
@@ -73,31 +75,28 @@ class Reaction:
         ConfigError: less than one window.
     """
 
-    __slots__ = ("_began", "_ended", "_label", "_model", "_triggers", "_windows")
+    label: str
+    windows: int
+    model: str | None
+    began: Action
+    ended: Action | None
+    _triggers: dict[str, Trigger] = field(default_factory=dict, init=False)
 
-    def __init__(
-        self, label: str, windows: int, model: str | None, began: Action, ended: Action | None
-    ) -> None:
-        self._label = label
-        self._windows = windows
-        self._model = model
-        self._began = began
-        self._ended = ended
-        self._triggers: dict[str, Trigger] = {}
-        Trigger(label, windows)  # what is wrong with them is said at once
+    def __post_init__(self) -> None:
+        Trigger(self.label, self.windows)  # what is wrong with them is said at once
 
     def push(self, name: str, labels: Collection[str | None], result: Result) -> None:
         """Take the labels that hold for a model, and the result that says so."""
-        if self._model not in (None, name):
+        if self.model not in (None, name):
             return
         trigger = self._triggers.get(name)
         if trigger is None:
-            trigger = self._triggers[name] = Trigger(self._label, self._windows)
-        edge = trigger.push(self._label if self._label in labels else None)
+            trigger = self._triggers[name] = Trigger(self.label, self.windows)
+        edge = trigger.push(self.label if self.label in labels else None)
         if edge is Edge.BEGAN:
-            self._began(result)
-        elif edge is Edge.ENDED and self._ended is not None:
-            self._ended(result)
+            self.began(result)
+        elif edge is Edge.ENDED and self.ended is not None:
+            self.ended(result)
 
 
 def react(reactions: Sequence[Reaction], lane: Lane, result: Result) -> None:

@@ -20,7 +20,9 @@ from edgeml.releases.names import TIMESTAMP
 T = TypeVar("T")
 log: Final = logging.getLogger("edgeml.updates")
 
-_MAX_TIMESTAMP_BYTES: Final = 64 << 10
+_FETCHED_TIMESTAMP_BYTES: Final = 64 << 10
+"""More than trust takes, so that one which is too long is judged, and named for what it is."""
+
 _HARMLESS: Final = ("missing", "rollback", "expired")
 """What an old stick or a server that is off says, too: told only where nobody says better."""
 
@@ -141,7 +143,7 @@ def _word(exc: UpdateError) -> str:
 
 def _getter(transport: Transport) -> Get:
     def get(name: str) -> bytes | None:
-        most = _MAX_TIMESTAMP_BYTES if name == TIMESTAMP else MAX_FILE_BYTES
+        most = _FETCHED_TIMESTAMP_BYTES if name == TIMESTAMP else MAX_FILE_BYTES
         for found, data in transport.fetch([name], most):
             if found == name:
                 return data

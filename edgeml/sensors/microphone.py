@@ -143,10 +143,9 @@ class Microphone:
     def _receive(self, block: npt.NDArray[np.float32], _frames: int, _t: Any, status: Any) -> None:
         """Called by the sound card's thread, which takes the block back afterwards."""
         with self._arrived:
-            self._lost += bool(status.input_overflow)
-            heard = _Heard(
-                np.array(block, np.float32), self._stamp.now_s(), bool(status.input_overflow)
-            )
+            overflowed = bool(status.input_overflow)
+            self._lost += overflowed
+            heard = _Heard(np.array(block, np.float32), self._stamp.now_s(), overflowed)
             if len(self._waiting) == MOST_WAITING:
                 self._waiting.popleft()
                 self._lost += 1

@@ -3,9 +3,9 @@
 Timestamps decide, not counts: a missing stretch, a clock that was set back or
 a reading that is not a number starts the window afresh, and is counted, so
 that the model never sees two moments glued together. A steady rate that is not
-the model's is an error. A reading out of the
-sensor's range is handled by a policy of its own. A sample that is already the
-model's whole input, a frame, is a window by itself.
+the model's is an error. A reading out of the sensor's range is handled by a
+policy of its own. A sample that is already the model's whole input, a frame, is
+a window by itself.
 """
 
 import math
