@@ -1,7 +1,8 @@
 """A publisher's real repository, which publishes into a folder."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgeml.bundle import Bundle, pack
@@ -53,6 +54,15 @@ class Publisher:
     def biggest_file(self) -> Path:
         """The largest of the published files: a chunk of the model."""
         return max((self.out / "c").iterdir(), key=lambda path: path.stat().st_size)
+
+    @contextlib.contextmanager
+    def biggest_file_missing(self) -> Iterator[Path]:
+        """That file is away for a while, so that no fetching comes to its end."""
+        path = self.biggest_file()
+        content = path.read_bytes()
+        path.unlink()
+        yield path
+        path.write_bytes(content)
 
     def seed(self, broker: str, fleet: str) -> None:
         """Publish over MQTT."""

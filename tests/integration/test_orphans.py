@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.waiting import until
 
 _CHILD: Final = """
 import os, pathlib, sys, time
@@ -60,13 +61,10 @@ def _lives(pid: int) -> bool:
     return state != "Z"
 
 
-def _child_of(folder: Path, limit_s: float = 60.0) -> int:
-    give_up_s = time.monotonic() + limit_s
-    while time.monotonic() < give_up_s:
-        if (folder / "child.pid").exists() and (said := (folder / "child.pid").read_text()):
-            return int(said)
-        time.sleep(0.02)
-    raise AssertionError("the child never began")
+def _child_of(folder: Path) -> int:
+    said = folder / "child.pid"
+    until(lambda: said.exists() and said.read_text() != "", 60.0)
+    return int(said.read_text())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other system ends a child so")
@@ -87,7 +85,4 @@ def test_what_a_device_asked_for_ends_with_it(
             device.kill()
         status = device.wait(60)
     assert status == (-9 if killed else 0)
-    give_up_s = time.monotonic() + 10.0
-    while _lives(pid) and time.monotonic() < give_up_s:
-        time.sleep(0.02)
-    assert not _lives(pid)
+    until(lambda: not _lives(pid), 10.0)

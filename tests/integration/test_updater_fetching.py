@@ -33,12 +33,9 @@ def test_a_chunk_changed_on_the_way_is_named_and_the_incumbent_serves_on(
 def test_a_missing_chunk_is_not_asked_for_at_every_turn(
     site: Site, device: FakeDevice, publisher: Publisher
 ) -> None:
-    hidden = publisher.biggest_file()
-    content = hidden.read_bytes()
-    hidden.unlink()
     updater, _ = site.start()
-    updater.turn()
-    hidden.write_bytes(content)
+    with publisher.biggest_file_missing():
+        updater.turn()
     updater.turn()
     assert device.story[-1] == "refused"
     publisher.clock.advance(RETRY_S)
@@ -61,12 +58,9 @@ def test_what_was_fetched_before_the_link_went_is_not_fetched_again(
     site: Site, device: FakeDevice, publisher: Publisher
 ) -> None:
     updater, store = site.start()
-    hidden = publisher.biggest_file()
-    content = hidden.read_bytes()
-    hidden.unlink()
-    updater.turn()
-    assert store.journal.state is State.FETCHING
-    hidden.write_bytes(content)
+    with publisher.biggest_file_missing() as hidden:
+        updater.turn()
+        assert store.journal.state is State.FETCHING
     counting = Counting(publisher.out)
     again, _ = site.start(transports=[counting])
     again.turn()

@@ -9,9 +9,20 @@ from edgeml.errors import UpdateError
 from edgeml.ota.disk import SystemDisk
 from edgeml.ota.host import Change
 from edgeml.ota.states import State
+from edgeml.ota.store import Store
+from edgeml.ota.updater import Updater
 
 from .fakedevice import INSTALLED, FakeDevice, Site, full, look, take
 from .publisher import Publisher
+
+
+def on_probation_after_another(site: Site, publisher: Publisher) -> tuple[Updater, Store]:
+    """Version 3 is on probation, and version 2 is what it would go back to."""
+    updater, store = site.start()
+    take(updater)
+    publisher.offer(3)
+    look(updater)
+    return updater, store
 
 
 def test_a_model_that_misbehaves_on_probation_is_undone_and_never_comes_back(
@@ -127,10 +138,7 @@ def test_going_back_by_hand_remembers_the_release_as_bad(site: Site, device: Fak
 def test_a_way_back_that_the_disk_cut_off_is_finished_with_one_swap_and_told_once(
     site: Site, device: FakeDevice, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    updater, store = site.start()
-    take(updater)
-    publisher.offer(3)
-    look(updater)
+    updater, store = on_probation_after_another(site, publisher)
     right, before = SystemDisk.rename, store.journal.previous
     served: list[Path | None] = []
     monkeypatch.setattr(device, "swap", served.append)
@@ -158,10 +166,7 @@ def test_what_fails_after_a_model_is_undone_undoes_no_second_one(
     site: Site, device: FakeDevice, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody's own code hears of the undoing, and fails."""
-    updater, store = site.start()
-    take(updater)
-    publisher.offer(3)
-    look(updater)
+    updater, store = on_probation_after_another(site, publisher)
     before = store.journal.previous
 
     def fails(_: Change) -> None:

@@ -14,6 +14,8 @@ from edgeml.ota.states import State
 from .fakedevice import FETCHED, INSTALLED, FakeDevice, Site, look
 from .publisher import Publisher
 
+NIGHT: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
+
 
 def test_under_ask_nothing_is_fetched_before_somebody_agrees(
     site: Site, device: FakeDevice
@@ -43,21 +45,17 @@ def test_what_came_too_late_for_its_hours_is_installed_within_the_next(
     site: Site, device: FakeDevice, publisher: Publisher
 ) -> None:
     """Its last chunk came at noon, by a restart then; neither probe nor swap is at noon."""
-    chunk = publisher.biggest_file()
-    kept = chunk.read_bytes()
-    chunk.unlink()
-    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
-    updater, store = site.start(hour=4.9, **night)
-    updater.turn()
-    assert store.journal.state is State.FETCHING
-    chunk.write_bytes(kept)
+    with publisher.biggest_file_missing():
+        updater, store = site.start(hour=4.9, **NIGHT)
+        updater.turn()
+        assert store.journal.state is State.FETCHING
     for _ in range(2):
-        updater, store = site.start(hour=12.0, **night)
+        updater, store = site.start(hour=12.0, **NIGHT)
         updater.turn()
         updater.turn()
         assert store.journal.state is State.PROBING
         assert store.journal.tries == 0
-    updater, _ = site.start(hour=2.5, **night)
+    updater, _ = site.start(hour=2.5, **NIGHT)
     updater.turn()
     assert [event for event in device.story if event != "refused"] == INSTALLED
 
@@ -66,18 +64,14 @@ def test_what_waits_for_its_hours_is_installed_at_once_where_somebody_agrees(
     site: Site, device: FakeDevice, publisher: Publisher
 ) -> None:
     """Before it is fetched, and when it is here already; the agreement outlives a restart."""
-    chunk = publisher.biggest_file()
-    kept = chunk.read_bytes()
-    chunk.unlink()
-    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
-    updater, _ = site.start(hour=4.9, **night)
-    updater.turn()
-    chunk.write_bytes(kept)
-    updater, store = site.start(**night)
+    with publisher.biggest_file_missing():
+        updater, _ = site.start(hour=4.9, **NIGHT)
+        updater.turn()
+    updater, store = site.start(**NIGHT)
     updater.turn()
     assert store.journal.state is State.PROBING
     updater.agree("activity-2")
-    updater, _ = site.start(**night)
+    updater, _ = site.start(**NIGHT)
     updater.turn()
     assert [event for event in device.story if event != "refused"] == INSTALLED
 
@@ -102,16 +96,12 @@ def test_a_shadow_run_that_ends_outside_the_hours_waits_for_them(
 def test_what_somebody_asked_for_is_installed_at_any_hour_after_a_restart_too(
     site: Site, device: FakeDevice, publisher: Publisher
 ) -> None:
-    chunk = publisher.biggest_file()
-    kept = chunk.read_bytes()
-    chunk.unlink()
-    night: dict[str, Any] = {"policy": "hours", "hours": (2, 5)}
-    updater, _ = site.start(**night)
-    updater.look()
-    with pytest.raises(UpdateError, match="missing"):
-        updater.apply()
-    chunk.write_bytes(kept)
-    again, _ = site.start(**night)
+    with publisher.biggest_file_missing():
+        updater, _ = site.start(**NIGHT)
+        updater.look()
+        with pytest.raises(UpdateError, match="missing"):
+            updater.apply()
+    again, _ = site.start(**NIGHT)
     again.turn()
     assert device.story == [*FETCHED, "activated"]
 

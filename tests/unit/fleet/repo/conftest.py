@@ -10,6 +10,8 @@ from edgeml.bundle import Bundle, pack
 from edgeml.clock import ManualClock
 from edgeml.fleet.repo.repository import Repository
 
+from .tufclient import Client
+
 ROOT = Path(__file__).resolve().parents[4]
 ACTIVITY = ROOT / "models" / "activity" / "activity.tflite"
 
@@ -44,3 +46,8 @@ def repository(tmp_path: Path, clock: ManualClock) -> Repository:
     made = Repository(tmp_path / "repo", clock=clock)
     made.create()
     return made
+
+
+@pytest.fixture
+def client(repository: Repository, tmp_path: Path) -> Client:
+    return Client(repository.folder.root, tmp_path / "client")

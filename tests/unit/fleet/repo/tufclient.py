@@ -6,6 +6,7 @@ from pathlib import Path
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from edgeml.fleet.repo.repository import Repository
 from edgeml.releases.chunk import decode
 from edgeml.releases.index import ReleaseIndex
 from edgeml.releases.rollout import Rule
@@ -61,3 +62,9 @@ class Client:
     def rule(self, group: str = "default", name: str = "activity") -> Rule | None:
         data = self.content(f"rollouts/{group}/{name}")
         return None if data is None else Rule.parse(data)
+
+
+def files_of(repository: Repository) -> dict[str, bytes]:
+    """Whatever lies in a repository's folder, by its path there."""
+    root = repository.folder.root
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
