@@ -11,14 +11,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
-from edgeml.errors import BackendError, BundleError, ConfigError, InputError, nearest
+from edgeml.errors import BackendError, ConfigError, InputError, nearest
+from edgeml.judge import Alarmed, Judge, Watch
 from edgeml.labels import labels_of, labels_that_hold
-from edgeml.monitor.drift import Drift, Drifted, Reference
 from edgeml.result import Result
 from edgeml.runtime.model import Model
-from edgeml.runtime.smoothing import Smoother, smoother
 from edgeml.sensors.limits import Limits
 from edgeml.sensors.sample import Block, Sample, Window
 from edgeml.sensors.window import Windower, WindowStats
@@ -31,19 +30,8 @@ ModelLike = str | os.PathLike[str] | bytes | Model
 
 log: Final = logging.getLogger("edgeml.lane")
 
-Watch = Callable[[Window, Result], object]
-"""Told of each window and what a model made of it, before it is steadied; in the loop."""
-
 Rescue = Callable[[Model, Exception], bool]
 """Asked when a model fails at a window; True where another one was offered in its place."""
-
-
-class Alarmed(Protocol):
-    """Told what speaks against a release, in the loop."""
-
-    def __call__(self, kind: str, release: str | None, reason: str, **facts: object) -> object:
-        """An event of that kind, for people and in numbers."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +78,7 @@ class Lane:
         limits: Mapping[str, tuple[float, float]] | None = None,
         on_out_of_range: str = "restart",
     ) -> None:
-        self._stages: list[_Stage] = []
+        self._judges: list[Judge] = []
         self._on_nan = on_nan
         self._on_out_of_range = on_out_of_range
         self._factor = 1
@@ -103,10 +91,10 @@ class Lane:
         self.withheld: str | None = None
         try:
             gate = what.gate if isinstance(what, Cascade) else what
-            self._stages.append(_Stage(gate, lambda _: True))
+            self._judges.append(_judge(gate, lambda _: True))
             if isinstance(what, Cascade):
                 passes = _passes(what.when, self)
-                self._stages.append(_Stage(what.then, passes))
+                self._judges.append(_judge(what.then, passes))
                 _check_cascade(*self.models)
             self._ranges = limits or {}
             self._limits = _limits_of(self.model, self._ranges)
@@ -118,12 +106,12 @@ class Lane:
     @property
     def model(self) -> Model:
         """The model that sees every window."""
-        return self._stages[0].model
+        return self._judges[0].model
 
     @property
     def models(self) -> tuple[Model, ...]:
         """Every model of the lane, the gate first."""
-        return tuple(stage.model for stage in self._stages)
+        return tuple(judge.model for judge in self._judges)
 
     @property
     def stats(self) -> WindowStats:
@@ -138,8 +126,8 @@ class Lane:
     def restart(self) -> None:
         """Begin a new stream: no window under way, nothing counted, nothing to steady by."""
         self._windower = self._new_windower()
-        for stage in self._stages:
-            stage.reset()
+        for judge in self._judges:
+            judge.reset()
 
     def widen(self, factor: int) -> None:
         """Move on by `factor` times the model's stride from the next window on; 1 is normal."""
@@ -188,18 +176,18 @@ class Lane:
         Returns:
             False where the lane has no model of that name, or cannot take this one.
         """
-        if all(stage.model.ref.name != model.ref.name for stage in self._stages):
+        if all(judge.model.ref.name != model.ref.name for judge in self._judges):
             return False
         shape = model.manifest.inputs.shape
-        if len(self._stages) > 1 and shape != self.model.manifest.inputs.shape:
+        if len(self._judges) > 1 and shape != self.model.manifest.inputs.shape:
             return False
         self._offered.append((model, owned))
         return True
 
     def close(self) -> None:
         """Close the models that this lane loaded itself."""
-        for stage in self._stages:
-            stage.close()
+        for judge in self._judges:
+            judge.close()
         while self._offered:
             model, owned = self._offered.popleft()
             if owned:
@@ -210,9 +198,9 @@ class Lane:
             self._take_over(*self._offered.popleft())
 
     def _take_over(self, model: Model, owned: bool) -> None:
-        stage = next(one for one in self._stages if one.model.ref.name == model.ref.name)
+        judge = next(one for one in self._judges if one.model.ref.name == model.ref.name)
         before = self.model.manifest.inputs
-        stage.take_over(model, owned=owned)
+        judge.take_over(model, owned=owned)
         if self.model.manifest.inputs != before:
             self._limits = _limits_of(self.model, self._ranges)
             self._windower, stats = self._new_windower(), self.stats
@@ -233,130 +221,44 @@ class Lane:
     def _answer(self, window: Window, *, cut: bool = True) -> list[Result]:
         results: list[Result] = []
         self.window, self.withheld = window, None
-        for stage in self._stages:
-            if results and not stage.passes(results[-1]):
-                stage.pass_over(window)
-                self.withheld = stage.model.ref.name
+        for judge in self._judges:
+            if results and not judge.passes(results[-1]):
+                judge.pass_over(window)
+                self.withheld = judge.model.ref.name
                 break
-            result = self._ask(stage, window, cut)
+            result = self._ask(judge, window, cut)
             if result is None:
                 break
             results.append(result)
         return results
 
-    def _ask(self, stage: "_Stage", window: Window, cut: bool) -> Result | None:
+    def _ask(self, judge: Judge, window: Window, cut: bool) -> Result | None:
         """One model's answer; None where it failed, and the window is not for what serves now."""
-        name = stage.model.ref.name
+        name = judge.model.ref.name
         try:
-            return stage.answer(window, self.watch.get(name), self.alarmed)
+            return judge.answer(window, self.watch.get(name), self.alarmed)
         except (BackendError, InputError) as exc:
             before = self.model.manifest.inputs
-            fits = window.data.shape == stage.model.manifest.inputs.shape
-            if cut and fits and isinstance(exc, InputError) and self._on_nan != "raise":
-                self._leave_out(stage, exc)
+            fits = window.data.shape == judge.model.manifest.inputs.shape
+            known = self.stats.not_finite
+            if cut and fits and isinstance(exc, InputError) and self._windower.leave_out():
+                if not known:
+                    log.warning("%s: a window is left out: %s", name, exc)
+                judge.begin_anew()
                 return None
             rescue = self.rescue.get(name)
-            if rescue is None or not rescue(stage.model, exc):
+            if rescue is None or not rescue(judge.model, exc):
                 raise
         self._take_over_offered()
         if self.model.manifest.inputs != before:
             return None
-        return stage.answer(window, self.watch.get(name), self.alarmed)
-
-    def _leave_out(self, stage: "_Stage", failure: InputError) -> None:
-        """A reading was too much for preprocessing, as good as no number; nobody knows which."""
-        if not self.stats.not_finite:
-            log.warning("%s: a window is left out: %s", stage.model.ref.name, failure)
-        self.stats.not_finite += 1
-        stage.begin_anew()
-        self._windower.restart()
+        return judge.answer(window, self.watch.get(name), self.alarmed)
 
 
-class _Stage:
-    """One model of a lane, with what steadies its answers."""
-
-    __slots__ = (
-        "_broken",
-        "_drift",
-        "_measured",
-        "_owned",
-        "_smoother",
-        "_unseen",
-        "model",
-        "passes",
-    )
-
-    def __init__(self, what: ModelLike, passes: Callable[[Result], bool]) -> None:
-        self._owned = not isinstance(what, Model)
-        self.model = what if isinstance(what, Model) else Model.load(what)
-        self.passes = passes
-        self._broken, self._unseen = False, 0
-        self._smoother: Smoother | None = smoother(self.model.manifest.outputs)
-        self._drift: Drift | None = None
-        self._measured: Model | None = None
-
-    def answer(self, window: Window, watch: Watch | None, alarmed: Alarmed | None) -> Result:
-        new = None if window.new is None else window.new + self._unseen
-        broken = window.broken or self._broken
-        self._broken, self._unseen = False, 0
-        result = self.model.predict(window.data, window.start_s, window.end_s, new)
-        if watch is not None:
-            watch(window, result)
-        if alarmed is not None:
-            self._measure(window, result, alarmed)
-        if self._smoother is None:
-            return result
-        if broken:
-            self._smoother.reset()
-        return self._smoother.push(result)
-
-    def pass_over(self, window: Window) -> None:
-        """The gate let it not pass: its rows are new, for filters, when the next one comes."""
-        self._broken |= window.broken
-        self._unseen += window.new or 0
-
-    def begin_anew(self) -> None:
-        """Whatever the model saw before is not what came before its next window."""
-        self._broken, self._unseen = True, self.model.manifest.inputs.window
-
-    def take_over(self, model: Model, *, owned: bool) -> None:
-        if model is not self.model:
-            self.close()
-        self.model, self._owned = model, owned
-        self.begin_anew()
-        self._smoother = smoother(model.manifest.outputs)
-
-    def _measure(self, window: Window, result: Result, alarmed: Alarmed) -> None:
-        if self._measured is not self.model:
-            self._drift, self._measured = _drift_of(self.model, self._drift), self.model
-        found = None if self._drift is None else self._drift.add(window.data, result.outputs)
-        if found is not None:
-            release = f"{result.model.name}-{result.model.version}"
-            alarmed("drift", release, _told(found), **found._asdict())
-
-    def reset(self) -> None:
-        if self._smoother is not None:
-            self._smoother.reset()
-
-    def close(self) -> None:
-        if self._owned:
-            self.model.close()
-
-
-def _drift_of(model: Model, before: Drift | None) -> Drift | None:
-    """What measures a model's drift; None where its bundle says nothing of what is normal."""
-    inputs = model.manifest.inputs
-    if model.baseline is None:
-        return None
-    try:
-        return Drift(Reference.read(model.baseline, len(inputs.channels)), inputs, before)
-    except BundleError as exc:
-        log.warning("%s: its drift is not measured: %s", model.ref.name, exc)
-        return None
-
-
-def _told(found: Drifted) -> str:
-    return f"{found.of}: {found.feature} has an index of {found.psi:.2f}, above {found.level:.2f}"
+def _judge(what: ModelLike, passes: Callable[[Result], bool]) -> Judge:
+    if isinstance(what, Model):
+        return Judge(what, False, passes)
+    return Judge(Model.load(what), True, passes)
 
 
 def _sample(item: object) -> Sample:

@@ -6,11 +6,10 @@ from typing import Final
 
 from edgeml.errors import SensorError
 from edgeml.runtime.model import Model
+from edgeml.sensors.tempo import RATE_TOLERANCE
 from edgeml.sensors.window import WindowStats
 
 log: Final = logging.getLogger("edgeml.device")
-
-RATE_TOLERANCE: Final = 0.05
 
 
 def check_source(source: object, model: Model) -> None:

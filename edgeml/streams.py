@@ -9,7 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Final, cast
 
 from edgeml.errors import ConfigError, nearest
-from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
+from edgeml.judge import Alarmed
+from edgeml.lane import Cascade, Lane, ModelLike
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.live import Live, LiveHealth, queue_capacity

@@ -13,8 +13,9 @@ from typing import Any, Final
 from edgeml.bundle import Bundle
 from edgeml.errors import ConfigError, EdgeMLError, InputError, UpdateError
 from edgeml.factory import Factory, probed
+from edgeml.judge import Alarmed
 from edgeml.labels import labels_in
-from edgeml.lane import Alarmed, Lane, ModelLike
+from edgeml.lane import Lane, ModelLike
 from edgeml.manifest import CONFIDENT, InputSpec
 from edgeml.ota.host import Change, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent, Lately, Probation

@@ -24,7 +24,8 @@ from edgeml.errors import (
     nearest,
     told,
 )
-from edgeml.lane import Alarmed, Cascade, Lane, ModelLike
+from edgeml.judge import Alarmed
+from edgeml.lane import Cascade, Lane, ModelLike
 from edgeml.ota.carryout import carry_out
 from edgeml.ota.lock import FolderLock, holder_of
 from edgeml.ota.mailbox import Mailbox, Request

@@ -23,7 +23,7 @@ from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
 
 from edgeml.cli.output import INTERPRETERS, Progress, print_json, result_row
-from edgeml.errors import ConfigError, EdgeMLError
+from edgeml.errors import ConfigError, EdgeMLError, InputError
 
 if TYPE_CHECKING:
     from edgeml.result import Result
@@ -104,8 +104,14 @@ def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
     windower = Windower(inputs)
     for sample in source:
         window = windower.push(sample)
-        if window is not None:
-            yield model.predict(window.data, window.start_s, window.end_s, window.new)
+        if window is None:
+            continue
+        try:
+            result = model.predict(window.data, window.start_s, window.end_s, window.new)
+        except InputError:  # as a device does with a reading that preprocessing cannot hold
+            windower.leave_out()
+        else:
+            yield result
     complain_of_holes(windower.stats, path)
     complain_of_nothing(windower.stats, model)
 

@@ -98,7 +98,7 @@ class DutyControl:
     def decide(self, counts: Counts) -> bool:
         """Decide anew; says whether the factor changed."""
         samples, windows, dropped = (
-            max(now - then, 0) for now, then in zip(counts, self._seen, strict=True)
+            now - then for now, then in zip(counts, self._seen, strict=True)
         )
         late = self._late - self._late_seen
         self._seen, self._late_seen = counts, self._late

@@ -26,6 +26,7 @@ from edgeml.sensors.iio_sysfs import (
 )
 from edgeml.sensors.pace import BlockStamp, Stamp, checked_rate
 from edgeml.sensors.sample import Block
+from edgeml.sensors.tempo import RATE_TOLERANCE
 
 TIMESTAMP: Final = "timestamp"
 _RECORDS_PER_READ: Final = 1024
@@ -72,7 +73,7 @@ class IioBuffered:
         self.name = f"IIO buffer of {device}"
         self.channel_names = tuple(channels)
         self.period_s: float | None = None if rate_hz is None else 1.0 / checked_rate(rate_hz)
-        self.rate_hz = rate_hz
+        self._rate_hz = rate_hz
         self._device = device
         self._trigger = trigger
         self._length = length
@@ -86,12 +87,21 @@ class IioBuffered:
         self._conversions: tuple[Conversion, ...] = ()
         self._rest = b""
 
+    @property
+    def rate_hz(self) -> float | None:
+        """Samples a second: as asked, else as the device is set, where it is there to tell."""
+        if self._rate_hz is not None:
+            return self._rate_hz
+        with contextlib.suppress(SensorError):
+            return self._settle_rate(find_device(self._device, self._devices))
+        return None
+
     def open(self) -> None:
         """Choose the elements, set the rate, and start the buffer.
 
         Raises:
             SensorError: the device, an element or the permission is missing.
-            ConfigError: nothing says when a sample was taken.
+            ConfigError: nothing says when a sample was taken, or the device takes another rate.
         """
         folder = self._folder = find_device(self._device, self._devices)
         write_text(folder / "buffer" / "enable", "0")
@@ -188,12 +198,18 @@ class IioBuffered:
         path: Path | None = folder / "sampling_frequency"
         if path is not None and not path.exists():
             path = attribute(folder, self.channel_names[0], "sampling_frequency")
+        asked_hz = self._rate_hz
         if path is None:
-            return self.rate_hz
-        if self.rate_hz is not None:
-            write_text(path, f"{self.rate_hz:g}")
+            return asked_hz
+        if asked_hz is not None:
+            write_text(path, f"{asked_hz:g}")
         rate_hz = read_number(path)
-        return rate_hz if rate_hz > 0 else self.rate_hz
+        if asked_hz is not None and rate_hz > 0 and abs(rate_hz / asked_hz - 1) > RATE_TOLERANCE:
+            raise ConfigError(
+                f"{self.name}: asked for rate_hz={asked_hz:g} it gives {rate_hz:g}; "
+                f"{path.name}_available beside {path} may say what it can"
+            )
+        return rate_hz if rate_hz > 0 else asked_hz
 
     def _samples(self, raw: dict[str, npt.NDArray[np.float64]]) -> Block:
         columns = [

@@ -18,9 +18,13 @@ from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors.recordings import Recordings, as_recordings, read_recordings
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import POLL_S
+from edgeml.sensors.tempo import RATE_TOLERANCE
 
 PAUSE_PERIODS: Final = 10.0
 """The silence between two recordings, in sample periods: long enough to be a gap."""
+
+_STEADY: Final = 1.75
+"""A step in time longer than so many usual ones is a gap: with one sample missing it is two."""
 
 _Array = npt.NDArray[np.float32]
 
@@ -31,7 +35,8 @@ class Replay:
     Args:
         source: a `.csv`, `.npz`, `.npy` or `.wav` file, or a folder of images; or an array
             (samples, channels) of one recording or (n, samples, channels) of several.
-        sample_rate_hz: where the file does not say; wins over what it says.
+        sample_rate_hz: where the file does not say; wins over the rate that it says, and
+            where it holds the time of each sample, must be theirs.
         channels: the CSV columns to read, in this order; all by default.
         start_s: unix time of the first sample; now by default, and ignored
             where a CSV has a `time_s` column.
@@ -42,7 +47,8 @@ class Replay:
         clock: paces the replay.
 
     Raises:
-        SensorError: the file is missing or cannot be read as what it is.
+        SensorError: the file is missing or cannot be read as what it is, or its times
+            are of another rate.
         ConfigError: an argument is out of range, or no sample rate is known.
         MissingDependencyError: images need Pillow, and it is not installed.
     """
@@ -80,6 +86,7 @@ class Replay:
         self.labels = found.labels
         self.channel_names = found.channel_names
         self.sample_rate_hz = self._settle_rate(sample_rate_hz, found.rate_hz)
+        self._check_times(source)
 
     @property
     def paced(self) -> bool:
@@ -88,10 +95,13 @@ class Replay:
 
     @property
     def measured_rate_hz(self) -> float | None:
-        """Samples a second by the file's own times; None where it has none."""
+        """Samples a second by the file's own times, gaps left out; None where it has none."""
         if self._times is None or len(self._times) < 2:
             return None
-        return float(1.0 / np.median(np.diff(self._times)))
+        steps_s = np.diff(self._times)
+        # The mean, since times in whole milliseconds have a median of whole milliseconds.
+        steady = steps_s[(steps_s > 0) & (steps_s < _STEADY * np.median(steps_s))]
+        return float(1.0 / steady.mean()) if steady.size else math.inf
 
     @property
     def recordings(self) -> _Array:
@@ -161,3 +171,12 @@ class Replay:
         if not (math.isfinite(rate) and rate > 0):
             raise ConfigError(f"sample_rate_hz={rate}: a rate is a positive number")
         return float(rate)
+
+    def _check_times(self, source: object) -> None:
+        """Times decide, so a rate that is said beside them must be theirs."""
+        found_hz, said_hz = self.measured_rate_hz, self.sample_rate_hz
+        if found_hz is not None and abs(found_hz / said_hz - 1) > RATE_TOLERANCE:
+            raise SensorError(
+                f"{source}: by its times it gives {found_hz:g} samples a second, and {said_hz:g} "
+                "are wanted: resample it, or leave its times out where they are wrong"
+            )

@@ -10,6 +10,9 @@ from typing import Final
 
 from edgeml.errors import SensorError
 
+RATE_TOLERANCE: Final = 0.05
+"""How far two rates that are said, not measured, may be apart and still be meant as one."""
+
 TEMPO_TOLERANCE: Final = 1.25
 """More than `BlockStamp` bends the times of a sensor that keeps its rate."""
 

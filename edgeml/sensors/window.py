@@ -122,6 +122,20 @@ class Windower:
         self._last_s = -math.inf
         self._tempo.restart()
 
+    def leave_out(self) -> bool:
+        """Begin anew: a reading of the last window was too much for preprocessing.
+
+        It is as good as no number, and nobody knows which one it is.
+
+        Returns:
+            False where the policy is to raise; then nothing was done.
+        """
+        if self._on_nan == "raise":
+            return False
+        self.stats.not_finite += 1
+        self.restart()
+        return True
+
     def widen(self, factor: int) -> None:
         """Move on by `factor` times the model's stride from the next window on; 1 is normal.
 

@@ -11,9 +11,11 @@ import pytest
 
 from edgeml.bundle import Golden, pack
 from edgeml.cli.main import main
-from edgeml.manifest import Budgets, InputSpec, Manifest, OutputSpec, channels
+from edgeml.device import Device
+from edgeml.manifest import Budgets, InputSpec, Manifest, OutputSpec, PreprocessStep, channels
 from edgeml.runtime import bench
 from edgeml.runtime.model import Model
+from edgeml.sensors import Replay
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 INT8 = (FIXTURES / "classifier_int8.tflite").read_bytes()
@@ -234,6 +236,28 @@ def test_predict_says_what_it_left_out_of_a_recording(
     assert main(["predict", str(bundle), str(path)]) == 0
     assert "11 samples made no window of 20" in caplog.text
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3
+
+
+def test_predict_leaves_out_a_reading_that_overflows_in_preprocessing_as_a_device_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The same windows come out, and the same is counted."""
+    bundle, path = tmp_path / "loud.tflite", tmp_path / "loud.csv"
+    loud = manifest(None).replace(preprocess=(PreprocessStep("scale", {"factor": 1e4}),))
+    bundle.write_bytes(pack(INT8, loud))
+    rows = samples(100)
+    rows[33, 1] = 1e38
+    text = [f"{1000 + i / 50:.2f},{x},{y},{z}" for i, (x, y, z) in enumerate(rows)]
+    path.write_text("\n".join(["time_s,x,y,z", *text]))
+    status, out, _ = run(capsys, "predict", bundle, path)
+    assert status == 0
+    with Device("d", model=str(bundle)) as device:
+        expected = [(r.start_s, r.label) for r in device.run(Replay(path))]
+        assert [stats.not_finite for stats in device.health().windows] == [1]
+    found = [(float(row["start_s"]), row["label"]) for row in csv.DictReader(out.splitlines())]
+    assert found == expected
+    assert len(found) > 5
+    assert "0 steps back in time and 1 readings of no number" in caplog.text
 
 
 @pytest.mark.parametrize("form", ["npy of windows", "npy of one window", "npz", "recordings"])

@@ -96,10 +96,11 @@ def test_limits_that_would_swing_are_refused(wrong: dict[str, Any]) -> None:
         DutyLimits(**wrong)
 
 
-def test_counts_that_began_anew_are_no_windows_that_came_too_late() -> None:
+def test_a_new_stream_whose_counts_begin_at_zero_has_no_windows_that_came_too_late() -> None:
     clock = ManualClock()
     control = DutyControl(DutyLimits(), clock, lambda: 40.0)
     control.decide(Counts(1000, 20, 0))
     clock.advance(20)
+    control.restart()
     assert not control.decide(Counts(30, 0, 0))
     assert control.factor == 1

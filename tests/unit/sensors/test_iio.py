@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError, SensorError
-from edgeml.sensors import IioBuffered, IioPolled
+from edgeml.sensors import IioBuffered, IioPolled, Sensor
 from edgeml.sensors.fake_iio import ACCEL, FakeIio
 from edgeml.sensors.iio_scan import Element, Layout, ScanType
 
@@ -164,6 +164,30 @@ def test_opening_chooses_the_elements_and_closing_stops_the_buffer(tree: FakeIio
     assert driver.period_s == pytest.approx(0.02)
     driver.close()
     assert tree.get("buffer/enable") == "0"
+
+
+def test_the_rate_that_is_set_is_known_before_the_buffer_is_opened(tree: FakeIio) -> None:
+    """So it is held against the model's before a service says that it is ready."""
+    driver = IioBuffered("bma180", ACCEL, devices=tree.devices, nodes=tree.nodes)
+    assert Sensor(driver).sample_rate_hz == 100.0
+    tree.set("sampling_frequency", 0)
+    assert Sensor(driver).sample_rate_hz is None
+    tree.unplug()
+    assert Sensor(driver).sample_rate_hz is None
+
+
+def test_a_device_that_takes_another_rate_than_it_was_asked_for_is_refused(
+    tree: FakeIio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A chip has steps, and its driver takes the nearest of them for any number."""
+
+    def nearest_step(path: Path, text: str) -> None:
+        path.write_text("119" if path.name == "sampling_frequency" else text)
+
+    monkeypatch.setattr("edgeml.sensors.iio_buffered.write_text", nearest_step)
+    with pytest.raises(ConfigError, match=r"rate_hz=100 it gives 119; sampling_frequency_avail"):
+        buffered(tree, rate_hz=100.0)
+    buffered(tree, rate_hz=115.0).close()
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,28 @@ def test_what_is_no_csv_in_utf_8_is_named(content: bytes, tmp_path: Path) -> Non
         Replay(path)
 
 
+def test_a_rate_that_is_not_that_of_the_times_is_refused(tmp_path: Path) -> None:
+    """Times decide: windows at the rate that was passed would never come."""
+    path = tmp_path / "walk.csv"
+    path.write_text("time_s,x\n" + "".join(f"{i / 50},1\n" for i in range(9)))
+    with pytest.raises(SensorError, match=r"walk\.csv: by its times it gives 50 .*, and 10 are"):
+        Replay(path, sample_rate_hz=10)
+    assert Replay(path, sample_rate_hz=50.5).sample_rate_hz == 50.5
+    np.savez(tmp_path / "a.npz", samples=np.zeros((9, 1)), time_s=np.arange(9), sample_rate_hz=2.0)
+    with pytest.raises(SensorError, match="gives 1 samples a second, and 2 are"):
+        Replay(tmp_path / "a.npz")
+
+
+def test_times_in_whole_milliseconds_with_a_gap_tell_the_rate_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "walk.csv"
+    times = [*(round(i / 400, 3) for i in range(200)), *(round(9 + i / 400, 3) for i in range(200))]
+    path.write_text("time_s,x\n" + "".join(f"{time_s},1\n" for time_s in times))
+    assert Replay(path).measured_rate_hz == pytest.approx(400, rel=0.01)
+    path.write_text("time_s,x\n0,1\n0,1\n0,1\n1,1\n")
+    with pytest.raises(SensorError, match="by its times it gives inf"):
+        Replay(path, sample_rate_hz=3)
+
+
 def test_an_unknown_column_names_the_nearest(tmp_path: Path) -> None:
     path = tmp_path / "walk.csv"
     path.write_text("time_s,accel_x\n0,1\n")
