@@ -95,12 +95,11 @@ def _predict_file(model: "Model", path: Path) -> "Iterator[Result]":
 def _predict_recording(model: "Model", path: Path) -> "Iterator[Result]":
     """Window by window in time, so that filters run on as they do on a device."""
     from edgeml.sensors import Replay, Windower
-    from edgeml.sourcecheck import check_rate, complain_of_holes, complain_of_nothing
+    from edgeml.sourcecheck import complain_of_holes, complain_of_nothing
 
     inputs = model.manifest.inputs
     names = [channel.name for channel in inputs.channels]
     source = Replay(path, sample_rate_hz=inputs.sample_rate_hz, channels=names, start_s=0.0)
-    check_rate(source.measured_rate_hz, model)
     windower = Windower(inputs)
     for sample in source:
         window = windower.push(sample)
