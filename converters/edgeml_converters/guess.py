@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from edgeml.errors import ConfigError
 from edgeml.manifest import InputSpec, OutputSpec, channels
+from edgeml_converters.samples import numbers
 from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
 
@@ -109,7 +110,9 @@ def with_labels(
         warning = "no spec"
     if labels.dtype.kind == "U":
         names = tuple(sorted({str(label) for label in labels}))
-        if len(names) != len(outputs.labels):
+        # What a model itself calls its classes is not for the alphabet to change.
+        named = numbers(model.labels) is None or names == model.labels
+        if named or len(names) != len(outputs.labels):
             return spec, None
         outputs = OutputSpec("classification", names)
         warning += (

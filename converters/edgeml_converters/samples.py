@@ -89,7 +89,8 @@ def check_labels(labels: npt.ArrayLike, outputs: OutputSpec, n: int, what: str) 
 
     Args:
         labels: n of them: names or indices for a classification, 0 and 1 (or
-            "normal" and "anomaly") for an anomaly, numbers for a regression.
+            "normal" and "anomaly") for an anomaly, numbers for a regression. Numbers that
+            are all names of labels are these names: 2 is the label "2", wherever it stands.
         outputs: the task and its labels.
         n: how many windows there are.
         what: what to call them.
@@ -102,12 +103,20 @@ def check_labels(labels: npt.ArrayLike, outputs: OutputSpec, n: int, what: str) 
         raise InputError(f"{what}: {array.size} labels for {n} windows")
     if array.dtype.kind in "USO":
         names = ("normal", "anomaly") if outputs.task == "anomaly" else outputs.labels
-        return _indices([str(name) for name in array.ravel()], names, what)
-    if array.dtype.kind not in "fiub" or not np.isfinite(array.astype(np.float64)).all():
+        return _indices([_text(name) for name in array.ravel()], names, what)
+    if array.dtype.kind not in "fiub":
         raise InputError(f"{what}: the labels hold {array.dtype}; use names, indices or numbers")
+    lost = int(np.sum(~np.isfinite(array.astype(np.float64))))
+    if lost:
+        raise InputError(
+            f"{what}: {lost} labels are NaN or infinite; drop those windows, or label them"
+        )
     if outputs.task not in ("classification", "anomaly"):
         return array.astype(np.float32)
     count = 2 if outputs.task == "anomaly" else len(outputs.labels)
+    named = _by_number(array, outputs.labels) if array.size == n else None
+    if named is not None:
+        return named
     indices = array.astype(np.int64)
     if indices.size != n or (indices != array).any():
         raise InputError(
@@ -122,7 +131,33 @@ def check_labels(labels: npt.ArrayLike, outputs: OutputSpec, n: int, what: str) 
     return indices
 
 
+def _text(label: Any) -> str:
+    return label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label)
+
+
+def _by_number(array: Labels, known: Sequence[str]) -> Labels | None:
+    """The places of labels whose names are these numbers; None where they are not all names."""
+    place = {number: i for i, number in enumerate(numbers(known) or ())}
+    values = array.reshape(-1).astype(np.float64).tolist()
+    if len(place) != len(known) or not place.keys() >= set(values):
+        return None
+    return np.array([place[value] for value in values], np.int64)
+
+
+def numbers(names: Sequence[str]) -> tuple[float, ...] | None:
+    """Names of labels as the numbers that they are; None where one is none."""
+    try:
+        return tuple(float(name) for name in names)
+    except ValueError:
+        return None
+
+
 def _indices(names: Sequence[str], known: Sequence[str], what: str) -> Labels:
+    if not known:
+        raise InputError(
+            f"{what}: the labels are names such as {names[0]!r}, but the model has none to compare "
+            "with; name its task and its labels in a spec"
+        )
     place = {name: i for i, name in enumerate(known)}
     for name in names:
         if name not in place:

@@ -100,8 +100,11 @@ def negated(result: Wide) -> Wide:
 
 
 def names(estimator: Any) -> tuple[str, ...]:
-    """The classes, as labels."""
-    return tuple(str(one) for one in estimator.classes_)
+    """The classes, as labels: 1.0 is "1", as a person and a table of labels write it."""
+    classes = np.asarray(estimator.classes_)
+    if classes.dtype.kind == "f" and (classes == np.rint(classes)).all():
+        classes = classes.astype(np.int64)
+    return tuple(str(one) for one in classes)
 
 
 def dense(weights: npt.ArrayLike, bias: npt.ArrayLike) -> Build:
