@@ -1,5 +1,7 @@
 """Writes the systemd unit of a device: least rights, its own state folder, a watchdog."""
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -10,6 +12,9 @@ STATES: Final = Path("/var/lib/edgeml")
 """Where systemd makes a folder for each service's state, by the device's name."""
 WATCHDOG_S: Final = 60
 STOP_S: Final = 10
+
+_PLAIN: Final = re.compile(r"[\w@+=:,./-]+")
+"""A word that no shell or systemd would take for anything else."""
 
 _UNIT: Final = Template("""\
 [Unit]
@@ -39,6 +44,7 @@ ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectHostname=yes
 ProtectControlGroups=yes
+ProtectProc=invisible
 PrivateTmp=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 RestrictNamespaces=yes
@@ -46,7 +52,10 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 LockPersonality=yes
 SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallErrorNumber=EPERM
 CapabilityBoundingSet=
+UMask=0077
 
 [Install]
 WantedBy=multi-user.target
@@ -83,7 +92,7 @@ def unit_text(
         stop_s=STOP_S,
         groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
         credentials="".join(
-            f"LoadCredential={key}:{_quoted(path)}\n" for key, path in credentials.items()
+            f"LoadCredential={key}:{_to_the_end(path)}\n" for key, path in credentials.items()
         ),
     )
 
@@ -91,4 +100,9 @@ def unit_text(
 def _quoted(word: str) -> str:
     """A word as systemd's command lines want it."""
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"' if escaped != word or " " in word else word
+    return word if _PLAIN.fullmatch(word) else f'"{escaped}"'
+
+
+def _to_the_end(path: str) -> str:
+    """A path as the rest of a line, where systemd takes quotes for a part of it."""
+    return os.path.normpath(path).replace("%", "%%")

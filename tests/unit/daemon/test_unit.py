@@ -1,6 +1,9 @@
 """The unit that is written is one that systemd reads, with the least rights."""
 
 import configparser
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,28 @@ def test_secrets_are_handed_over_by_systemd() -> None:
     secrets = {"password_file": "/etc/edgeml/password"}
     text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/d.toml"), (), secrets)
     assert "\nLoadCredential=password_file:/etc/edgeml/password\n" in text
+
+
+ODD = "/etc/o'brien's $HOME/../100% \\ \"new\".x"
+
+
+def test_a_path_of_any_signs_stands_where_systemd_reads_it_whole() -> None:
+    """A command line is split, unquoted and expanded; the source of a secret only expanded."""
+    text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/o'brien.toml"), ())
+    assert 'run "/etc/o\'brien.toml"\n' in text
+    text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/d.toml"), (), {"key_file": ODD})
+    assert '\nLoadCredential=key_file:/etc/100%% \\ "new".x\n' in text
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
+    unit = tmp_path / "edgeml-d.service"
+    secrets = dict.fromkeys(("password_file", "key_file"), ODD)
+    unit.write_text(unit_text("d", sys.executable, Path(ODD), ("i2c",), secrets, quiet=True))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert [line for line in done.stderr.splitlines() if unit.name in line] == []
 
 
 def test_results_that_are_delivered_do_not_fill_the_journal_too() -> None:
