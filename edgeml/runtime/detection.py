@@ -136,7 +136,8 @@ def _candidates(
         boxes = to_corners(boxes_of(raw[box_at]).reshape(count, 4))
         if not np.isfinite(scores).all():
             return boxes, best.astype(np.float32), scores
-        chosen = np.flatnonzero(scores >= threshold)
+        # The best of all says how near the image came, where none is near enough.
+        chosen = np.flatnonzero(scores >= min(threshold, scores.max()))
         kept = chosen[suppress(boxes[chosen], scores[chosen], best[chosen], iou, limit)]
         return boxes[kept], best[kept].astype(np.float32), scores[kept]
 

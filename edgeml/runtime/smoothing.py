@@ -83,8 +83,7 @@ class Mean:
     def push(self, result: Result) -> Result:
         """The result with the steadied label, score and outputs."""
         self._last.append(result.outputs)
-        count = len(self._last)
-        means = tuple(math.fsum(column) / count for column in zip(*self._last, strict=True))
+        means = tuple(map(_mean_of, zip(*self._last, strict=True)))
         label, score = _decide(means, self._outputs)
         return result._replace(label=label, score=score, outputs=means)
 
@@ -177,8 +176,15 @@ def _count(fields: Fields) -> int:
     return n
 
 
+def _mean_of(column: tuple[float, ...]) -> float:
+    try:
+        return math.fsum(column) / len(column)
+    except ValueError:  # of what is infinite either way there is no mean
+        return math.nan
+
+
 def _decide(means: tuple[float, ...], outputs: OutputSpec) -> tuple[str | None, float]:
-    if not means or math.isnan(math.fsum(means)):
+    if not means or math.isnan(sum(means)):
         return None, math.nan
     if outputs.task == "anomaly":
         limit = math.inf if outputs.threshold is None else outputs.threshold

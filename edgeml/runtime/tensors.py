@@ -132,7 +132,10 @@ def encoder(spec: TensorSpec, shape: Sequence[int]) -> Callable[[Floats, Array],
     if limits.bits > 32:
         high = np.nextafter(high, np.array(0, wide))
     # In float32, as XNNPACK has it; numpy 1 would divide a scalar in float64.
-    reciprocal = np.divide(1, scale, dtype=np.float32) if spec.quantised else np.float32(1)
+    with np.errstate(over="ignore"):
+        reciprocal = np.divide(1, scale, dtype=np.float32) if spec.quantised else np.float32(1)
+    # That of a subnormal scale is infinite, and zero times infinity would be no number.
+    reciprocal = np.minimum(reciprocal, np.finfo(np.float32).max)
     factor = np.asarray(reciprocal, wide)
     offset = zero_point.astype(wide) if spec.quantised else np.array(0, wide)
     scratch = np.empty(tuple(shape), wide)

@@ -102,8 +102,11 @@ def test_candidates_become_rows_of_six_best_first() -> None:
 
 
 def test_nothing_above_the_threshold_is_no_object() -> None:
-    label, _, numbers = answer(TWO, [[0.25, 0.0], [0.0, 0.375]])
-    assert (label, numbers) == (None, ())
+    """Its score is that of the best candidate, as it is for a file with its own suppression."""
+    assert answer(TWO, [[0.25, 0.0], [0.0, 0.375]]) == (None, 0.375, ())
+    made = finished()
+    made[2] *= 0.25
+    assert taken(made) == (None, 0.1875, ())
     assert detections(()) == ()
 
 

@@ -142,6 +142,18 @@ def test_a_nan_outputs_mean_is_nan_and_names_no_label(outputs: tuple[float, ...]
     assert math.isnan(steadied.score)
 
 
+def test_a_mean_of_what_is_infinite_both_ways_is_no_number() -> None:
+    made = smoother(spec({"kind": "mean", "n": 2}, "regression"))
+    assert made is not None
+    assert made.push(result(None, math.inf, (math.inf,))).score == math.inf
+    assert math.isnan(made.push(result(None, -math.inf, (-math.inf,))).score)
+    assert made.push(result(None, -math.inf, (-math.inf,))).score == -math.inf
+    made = smoother(spec({"kind": "mean", "n": 2}))
+    assert made is not None
+    steadied = made.push(result(None, math.nan, (math.inf, -math.inf)))
+    assert (steadied.label, math.isnan(steadied.score)) == (None, True)
+
+
 def test_hysteresis_holds_no_label_through_a_model_that_gives_nan() -> None:
     made = smoother(spec({"kind": "hysteresis", "on": 0.8, "off": 0.5}))
     assert made is not None

@@ -87,6 +87,19 @@ def test_what_lies_outside_saturates_and_does_not_wrap(dtype: str) -> None:
         assert quantise(far, tensor)[0].tolist() == [limits.min, limits.max] * 2
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_zero_is_the_zero_point_however_small_the_scale(dtype: str) -> None:
+    """The reciprocal of 1e-45 is infinite in float32, and zero times infinity is no number."""
+    limits = np.iinfo(dtype)
+    tiny = spec(dtype, [1e-45], [3])
+    with np.errstate(over="ignore", divide="ignore"):
+        assert quantise(np.array([[0, 1e3, -1e3]], np.float32), tiny)[0].tolist() == [
+            3,
+            limits.max,
+            limits.min,
+        ]
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 @given(scale=small_scales, data=st.data())
 def test_there_and_back_is_the_same_integer(dtype: str, scale: float, data: st.DataObject) -> None:
