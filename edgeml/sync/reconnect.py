@@ -69,13 +69,15 @@ class Line:
 
     Attributes:
         phase: where it stands.
-        failures: attempts that failed since it was last online.
+        failures: attempts that failed, and lines that were soon lost, since one lasted.
         deadline_s: on the monotonic clock, when `Signal.DUE` is due; None for never.
+        since_s: when it came online.
     """
 
     phase: Phase = Phase.IDLE
     failures: int = 0
     deadline_s: float | None = None
+    since_s: float = 0.0
 
 
 def step(line: Line, signal: Signal, policy: Policy, now_s: float, chance: float) -> Line:
@@ -95,11 +97,13 @@ def step(line: Line, signal: Signal, policy: Policy, now_s: float, chance: float
     if phase is None:
         return line
     if phase is Phase.WAITING:
-        pause_s = backoff_s(line.failures, policy, chance)
-        return Line(phase, line.failures + 1, now_s + pause_s)
+        # A broker that throws us out each time we come is no broker that answers.
+        lasted = line.phase is Phase.ONLINE and now_s - line.since_s >= policy.pause_max_s
+        failures = 0 if lasted else line.failures
+        return Line(phase, failures + 1, now_s + backoff_s(failures, policy, chance))
     if phase in (Phase.CONNECTING, Phase.SUBSCRIBING):
         return replace(line, phase=phase, deadline_s=now_s + policy.answer_timeout_s)
-    return Line(phase)
+    return Line(phase, line.failures, None, now_s)
 
 
 def due(line: Line, now_s: float) -> bool:

@@ -118,7 +118,8 @@ class Writer:
             self._pending.append(row)
         if not self._wake.is_set():
             self._wake.set()
-        if waiting + 1 >= self._pace.rows and not self._hurry.is_set():
+        # What the disk has just refused it refuses once more: that waits for its time.
+        if waiting + 1 >= self._pace.rows and not (self.last_error or self._hurry.is_set()):
             self._hurry.set()
 
     def let_go(self, acked: Spans, mark: int | None) -> None:

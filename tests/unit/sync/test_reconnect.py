@@ -18,7 +18,7 @@ def after(*signals: Signal) -> Line:
 
 def test_a_good_connection_goes_straight_to_online() -> None:
     line = after(Signal.START, Signal.ACCEPTED, Signal.SUBSCRIBED)
-    assert line == Line(Phase.ONLINE)
+    assert line == Line(Phase.ONLINE, since_s=100.0)
 
 
 def test_a_broker_that_stays_silent_is_given_up() -> None:
@@ -28,7 +28,7 @@ def test_a_broker_that_stays_silent_is_given_up() -> None:
     assert step(line, Signal.DUE, POLICY, 110.0, 0.0).phase is Phase.WAITING
 
 
-def test_pauses_double_up_to_the_longest_and_begin_anew_after_success() -> None:
+def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_line_that_lasted() -> None:
     line = Line()
     pauses = []
     for _ in range(9):
@@ -38,9 +38,21 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_after_success() -> None:
         line = step(line, Signal.LOST, POLICY, 0.0, 1.0)
         pauses.append(line.deadline_s)
     assert pauses == [1, 2, 4, 8, 16, 32, 60, 60, 60]
-    for signal in (Signal.DUE, Signal.ACCEPTED, Signal.SUBSCRIBED, Signal.LOST):
+    for signal in (Signal.DUE, Signal.ACCEPTED, Signal.SUBSCRIBED):
         line = step(line, signal, POLICY, 0.0, 1.0)
-    assert line.deadline_s == 1
+    assert step(line, Signal.LOST, POLICY, 60.0, 1.0).deadline_s == 61
+
+
+def test_a_line_that_is_lost_as_soon_as_it_is_there_comes_back_later_and_later() -> None:
+    # Another client of the same id, a quota, a message that the broker cannot bear.
+    line = after(Signal.START, Signal.ACCEPTED, Signal.SUBSCRIBED)
+    pauses = []
+    for _ in range(8):
+        line = step(line, Signal.LOST, POLICY, 100.0, 1.0)
+        pauses.append((line.deadline_s or 0.0) - 100.0)
+        for signal in (Signal.DUE, Signal.ACCEPTED, Signal.SUBSCRIBED):
+            line = step(line, signal, POLICY, 100.0, 1.0)
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @given(st.integers(0, 10_000), st.floats(0, 1))

@@ -122,6 +122,23 @@ def test_a_full_disk_keeps_rows_in_memory_until_there_is_room(outbox: Outbox) ->
     assert [row["window"] for row in stored(outbox)] == list(range(400))
 
 
+def test_on_a_full_disk_a_new_row_is_no_reason_to_try_again_at_once(outbox: Outbox) -> None:
+    outbox._db.execute("PRAGMA max_page_count=10")
+    writer = a_writer(outbox)
+    for n in range(400):
+        writer.put(a_result(n))
+    assert writer._hurry.is_set()
+    writer._hurry.clear()
+    assert not writer.store_now()
+    writer.put(a_result(400))
+    assert not writer._hurry.is_set()
+    outbox._db.execute("PRAGMA max_page_count=100000")
+    assert writer.store_now()
+    for n in range(100):
+        writer.put(a_result(n))
+    assert writer._hurry.is_set()
+
+
 def test_on_a_disk_that_stays_full_new_results_push_old_ones_out(tmp_path: Path) -> None:
     box = Outbox(tmp_path / "x.db", Caps(1 << 30, 0), ManualClock())
     box._db.execute("PRAGMA max_page_count=60")
