@@ -341,11 +341,11 @@ def _channel(batch: Batch) -> str:
     return topics.SAMPLES if batch.samples else topics.RESULTS
 
 
-def filters(fleet: str, mqtt5: bool) -> tuple[str, ...]:
-    """What an ingest subscribes to: bulk shared among ingests where MQTT 5 is spoken."""
+def filters(fleet: str, shares: bool) -> tuple[str, ...]:
+    """What an ingest subscribes to: bulk shared among ingests where the broker can do that."""
     bulk = tuple(topics.every_device(fleet, name) for name in _PARSERS)
     # Retained states do not come over a shared subscription, so these are each ingest's own.
     others = tuple(topics.every_device(fleet, name) for name in (topics.STATE, topics.HEALTH))
-    if not mqtt5:
+    if not shares:
         return (*bulk, *others)
     return (*(topics.shared(GROUP, one) for one in bulk), *others)

@@ -33,7 +33,10 @@ _NO_SUBSCRIBERS: Final = 0x10
 _WRONG_VERSION: Final = frozenset((1, 0x84))
 _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
+_NO_SHARES: Final = 0x9E
 _MAX_PACKET_BYTES: Final = 268_435_455
+_UNANSWERED: Final = 65535
+"""Most messages that a broker answers late, where it does not say less."""
 _READS_PER_STEP: Final = 64
 _MALFORMED: Final = (ValueError, LookupError, TypeError, struct.error)
 """What escapes from paho's decoding where a packet is not what it says it is."""
@@ -45,9 +48,8 @@ class Link:
     Args:
         connection: where and how.
         client_id: the MQTT client id; a second client of the same id throws the first one out.
-        subscriptions: the filters to hold, given whether the line speaks MQTT 5; the line is up
-            when
-            the broker has granted all of them.
+        subscriptions: the filters to hold, given whether the broker has shared subscriptions; the
+            line is up when the broker has granted all of them.
         will: the message that the broker publishes when connection number n dies; None for none.
         clock: the time.
         receive_maximum: most unanswered QoS 1 messages that the broker may send at once.
@@ -88,7 +90,8 @@ class Link:
         self._guessed = False
         self._connections = 0
         self._client: BufferedClient | None = None
-        self._limits = (65535, _MAX_PACKET_BYTES)
+        self._limits = (_UNANSWERED, _MAX_PACKET_BYTES)
+        self._shares = False
         self._events: list[LinkEvent] = []
         self._signals: list[tuple[Signal, str]] = []
         self._waker = Waker()
@@ -247,7 +250,7 @@ class Link:
         if path is not None:
             client.ws_set_options(path=path)
         client.connect_timeout = connection.connect_timeout_s
-        client.max_inflight_messages_set(0)
+        client.max_inflight_messages_set(_UNANSWERED)
         if connection.username is not None:
             client.username_pw_set(connection.username, connection.password())
         context = connection.tls_context()
@@ -268,7 +271,7 @@ class Link:
 
     def _subscribe(self) -> None:
         client = self._client
-        self._filters = self._subscriptions(self._mqtt5)
+        self._filters = self._subscriptions(self._shares)
         if client is None or not self._filters:
             self._signals.append((Signal.SUBSCRIBED, ""))
             return
@@ -329,9 +332,12 @@ class Link:
         if reason.value == 0:
             self._version_proven = not self._guessed
             self._limits = (
-                int(getattr(properties, "ReceiveMaximum", 65535)),
+                int(getattr(properties, "ReceiveMaximum", _UNANSWERED)),
                 int(getattr(properties, "MaximumPacketSize", _MAX_PACKET_BYTES)),
             )
+            if self._client is not None:
+                self._client.hold_to(self._limits[0])
+            self._shares = self._mqtt5 and getattr(properties, "SharedSubscriptionAvailable", 1) > 0
             self._signals.append((Signal.ACCEPTED, ""))
         elif reason.value in _WRONG_VERSION and self._may_fall_back():
             self._fall_back()
@@ -346,7 +352,10 @@ class Link:
         refused = [
             name for name, reason in zip(self._filters, reasons, strict=False) if reason.is_failure
         ]
-        if refused:
+        if self._shares and any(reason.value == _NO_SHARES for reason in reasons):
+            self._shares = False
+            self._subscribe()
+        elif refused:
             self._signals.append(
                 (Signal.LOST, f"the broker refused the subscription to {refused[0]}")
             )

@@ -45,6 +45,13 @@ class BufferedClient(Client):
             self.on_socket_register_write = None
             sock.close()
 
+    def hold_to(self, unanswered: int) -> None:
+        """Keep back what exceeds the broker's Receive Maximum, for which it would cut the line.
+
+        States count, too, and paho, which never asks for that limit, takes none on an open line.
+        """
+        self._max_inflight_messages = unanswered
+
     @property
     def pending(self) -> bool:
         """Whether bytes wait here, or decrypted in the TLS or WebSocket layer, unseen by poll."""

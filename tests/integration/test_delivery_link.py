@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from edgeml.clock import ManualClock
 from edgeml.sync.connection import Connection
-from edgeml.sync.line import Down, LinkEvent, Received, Up
+from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.link import Link
 
 DEADLINE_S = 300.0
@@ -237,3 +237,100 @@ def test_a_broker_that_refuses_mqtt5_and_hangs_up_is_greeted_in_3_1_1() -> None:
     assert [type(event) for event in events] == [Up]
     assert isinstance(events[0], Up)
     assert not events[0].mqtt5
+
+
+@contextmanager
+def a_broker_that_answers(answer: Callable[[bytes], bytes]) -> Iterator[int]:
+    """A server that answers whatever it receives at once, as one says."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                with line:
+                    while came := line.recv(65536):
+                        line.sendall(answer(came))
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.close()
+
+
+GREETINGS = {
+    "says so": (b"\x20\x05\x00\x00\x02\x2a\x00", None),
+    "shows it": (CONNACK, b"\x90\x04\x00\x01\x00\x9e"),
+}
+
+
+@pytest.mark.parametrize(("greeting", "refusal"), GREETINGS.values(), ids=GREETINGS)
+def test_a_broker_of_mqtt5_without_shared_subscriptions_is_asked_for_plain_ones(
+    greeting: bytes, refusal: bytes | None
+) -> None:
+    asked: list[bytes] = []
+
+    def answer(came: bytes) -> bytes:
+        if came[0] >> 4 == 1:
+            return greeting
+        asked.append(came)
+        if b"$share/" in came:
+            return refusal or b"\xe0\x02\x9e\x00"
+        return b"\x90\x04" + came[2:4] + b"\x00\x01"
+
+    with a_broker_that_answers(answer) as port:
+        link = Link(
+            Connection(f"mqtt://127.0.0.1:{port}", connect_timeout_s=PATIENT_S, protocol="5"),
+            "test",
+            lambda shares: ("$share/group/a",) if shares else ("a",),
+        )
+        link.open()
+        deadline_s = time.monotonic() + DEADLINE_S
+        events: list[LinkEvent] = []
+        while not link.online:
+            assert time.monotonic() < deadline_s
+            events += link.step(0.1)
+            assert not any(isinstance(event, Down) for event in events), events
+        link.close()
+    shared = [b"$share/" in one for one in asked if one[0] >> 4 == 8]
+    assert shared == ([True, False] if refusal else [False])
+
+
+def test_a_broker_never_has_more_to_answer_than_it_says_it_bears() -> None:
+    unanswered: list[bytes] = []
+    before_the_last_word: list[int] = []
+
+    def answer(came: bytes) -> bytes:
+        said = b""
+        while came:
+            packet, came = came[: 2 + came[1]], came[2 + came[1] :]
+            if packet[0] >> 4 == 1:
+                said += b"\x20\x06\x00\x00\x03\x21\x00\x02"
+            elif packet[0] >> 4 == 8:
+                said += SUBACK
+            elif packet[0] == 0x32:
+                unanswered.append(b"\x40\x02" + packet[5:7])
+            elif packet[0] == 0x30:
+                before_the_last_word.append(len(unanswered))
+        if before_the_last_word:
+            said += b"".join(unanswered)
+            unanswered.clear()
+        return said
+
+    with a_broker_that_answers(answer) as port:
+        connection = Connection(f"mqtt://127.0.0.1:{port}", connect_timeout_s=PATIENT_S)
+        link = Link(connection, "test", lambda _: ("a/b",))
+        link.open()
+        deadline_s = time.monotonic() + DEADLINE_S
+        events: list[LinkEvent] = []
+        tokens: list[int] = []
+        while sum(isinstance(event, Published) for event in events) < 7:
+            assert time.monotonic() < deadline_s
+            events += link.step(0.1)
+            if link.online and not tokens:
+                tokens = [link.publish(Message("a", b"x")) for _ in range(7)]
+                link.publish(Message("a", b"that was all", qos=0))
+        link.close()
+    assert [event.token for event in events if isinstance(event, Published)] == tokens
+    assert before_the_last_word == [2]

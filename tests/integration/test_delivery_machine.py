@@ -118,7 +118,7 @@ class Delivering(RuleBasedStateMachine):
     def start_ingest(self) -> None:
         self.store = SQLiteStore(self.home / "store.db")
         self.store._db.execute("PRAGMA synchronous=OFF")
-        self.ingest_line = MemoryLine(self.broker, filters("sim", mqtt5=True))
+        self.ingest_line = MemoryLine(self.broker, filters("sim", shares=True))
         self.ingest = Ingest(
             Connection("mqtt://nowhere"), "sim", self.store,
             limits=Limits(interval_s=0.0), clock=self.clock, line=self.ingest_line,

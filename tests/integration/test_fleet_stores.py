@@ -104,7 +104,7 @@ class Site:
         """An ingest where there may have been another one before."""
         store = open_store(place, create=True)
         self._stack.callback(store.close)
-        line = MemoryLine(self.broker, filters("plant", mqtt5=True))
+        line = MemoryLine(self.broker, filters("plant", shares=True))
         self.ingest = Ingest(
             Connection("mqtt://nowhere"), "plant", store,
             limits=Limits(interval_s=0.0), clock=self.clock, line=line,

@@ -73,7 +73,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.refused: list[Refusal] = []
         self.receipts: list[Receipt] = []
-        self.line = WatchedLine(self.broker, filters("f", mqtt5=True))
+        self.line = WatchedLine(self.broker, filters("f", shares=True))
         self.ingest = Ingest(
             Connection("mqtt://nowhere"), "f", self.store,
             limits=Limits(interval_s=0.0), clock=self.clock, line=self.line,
