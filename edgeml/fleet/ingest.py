@@ -127,6 +127,8 @@ class Ingest:
         self._failing = False
         self._since_s: float | None = None
         self._size_bytes = 0
+        self._greetings = 0
+        self._owes_greeting = False
         self.tally = Tally()
 
     @property
@@ -163,7 +165,8 @@ class Ingest:
         received = False
         for event in events:
             if isinstance(event, Up):
-                self._on_up(event)
+                # A broker that lost its memory lost the marks: say them all again.
+                self._owe_greeting()
             elif isinstance(event, Down):
                 # What was not answered comes again, from the broker or from the device.
                 self._tokens.clear()
@@ -185,21 +188,21 @@ class Ingest:
             return True
         return self._clock.monotonic_s() - self._since_s >= self._limits.interval_s
 
-    def _on_up(self, event: Up) -> None:
-        # A broker that lost its memory lost the marks: say them all again, under a new name,
-        # which tells devices to send again what the old connection may have swallowed.
-        self._name = f"{self._boot}.{event.connection}"
-        try:
-            self._publish(self._store.current(), greeting=True)
-        except StoreError as exc:
-            log.warning("%s", exc)
+    def _owe_greeting(self) -> None:
+        """With the next commit say every mark, and that what was on its way may be lost."""
+        self._owes_greeting = True
+        if self._since_s is None:
+            self._since_s = self._clock.monotonic_s() - self._limits.interval_s
 
     def _receive(self, event: Received) -> None:
-        if self._failing and self._is_full():
-            return  # neither kept nor answered: the device sends it again
-        self.tally.messages += 1
         if event.token:
+            # Answered with the others also where it is not kept: a broker that waits for too many
+            # answers sends nothing more.
             self._tokens.append(event.token)
+        if self._failing and self._is_full():
+            self._owe_greeting()
+            return
+        self.tally.messages += 1
         if self._since_s is None:
             self._since_s = self._clock.monotonic_s()
         if not event.payload:
@@ -261,6 +264,7 @@ class Ingest:
         try:
             progress = self._commit(self._intake)
             asked = [(self._store.progress(*who), new) for who, new in self._asked.items()]
+            greeted = self._store.current() if self._owes_greeting else ()
         except StoreError as exc:
             log.warning("%s; another attempt follows", exc)
             self._since_s = self._clock.monotonic_s() + _RETRY_S
@@ -271,9 +275,14 @@ class Ingest:
         self._size_bytes = 0
         self._asked.clear()
         self._since_s = None
+        if self._owes_greeting:
+            self._owes_greeting = False
+            # Under a new name, which tells devices to send again what has not been confirmed.
+            self._greetings += 1
+            self._name = f"{self._boot}.{self._greetings}"
         self._publish(progress)
         self._publish([p for p, new in asked if not new])
-        self._publish([p for p, new in asked if new], greeting=True)
+        self._publish([*greeted, *(p for p, new in asked if new)], greeting=True)
         for device, digests in self._receipts.items():
             self._say(device, Receipt(tuple(digests), self._name).encode(), retain=False)
         self._receipts.clear()

@@ -1,6 +1,6 @@
 """The ingest promises nothing before it is stored, and nothing stops it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from edgeml.clock import ManualClock
 from edgeml.errors import StoreError
 from edgeml.fleet.ingest import Ingest, Limits, filters
 from edgeml.fleet.sqlite_store import SQLiteStore
-from edgeml.fleet.store import Committed, Intake, UnstorableError
+from edgeml.fleet.store import Committed, Intake, Progress, UnstorableError
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.batches import encode_batch
@@ -38,6 +38,12 @@ class MoodyStore(SQLiteStore):
     """A store that can be told to fail."""
 
     mood: Exception | None = None
+    silent: Exception | None = None
+
+    def current(self) -> Sequence[Progress]:
+        if self.silent is not None:
+            raise self.silent
+        return super().current()
 
     def commit(self, intake: Intake, received_s: float) -> Committed:
         if self.mood is not None and intake.batches:
@@ -291,6 +297,38 @@ def test_while_the_store_fails_memory_holds_no_more_than_its_limit(bench: Bench)
     bench.broker.running = True
     bench.turn()
     assert intake.batches == []
+
+
+def test_what_memory_does_not_hold_while_the_store_fails_is_asked_for_again_when_it_is_back(
+    bench: Bench,
+) -> None:
+    bench.send(topics.RESULTS, batch(1))
+    before = bench.turn()[0].ingest
+    bench.ingest._limits = Limits(interval_s=0.0, messages=2)
+    bench.store.mood = StoreError("the disk is full")
+    for n in range(2, 9):
+        bench.send(topics.RESULTS, batch(n))
+        bench.turn()
+    bench.store.mood = None
+    bench.clock.advance(5.0)
+    acks = bench.turn()
+    assert {(a.mark, a.greeting) for a in acks} == {(3, False), (3, True)}
+    assert before not in {a.ingest for a in acks}
+    # The broker has every answer that it waits for, or it would soon send nothing more.
+    assert bench.line.acknowledged == bench.line.received
+
+
+def test_an_ingest_that_comes_while_the_store_is_down_greets_when_it_is_back(bench: Bench) -> None:
+    bench.send(topics.RESULTS, batch(1))
+    bench.turn()
+    bench.store.silent = StoreError("the server is down")
+    bench.broker.kill()
+    bench.broker.running = True
+    bench.device.step(0.0)
+    assert bench.turn() == []
+    bench.store.silent = None
+    bench.clock.advance(5.0)
+    assert [(a.mark, a.greeting) for a in bench.turn()] == [(1, True)]
 
 
 def test_an_older_state_does_not_replace_a_newer_one_on_its_way_to_the_store() -> None:
