@@ -205,6 +205,8 @@ class PiCapture:
             )
             self._camera.start()
         except (RuntimeError, IndexError, ValueError) as exc:
+            if hasattr(self, "_camera"):  # it is there, and would be in use for the next attempt
+                self.release()
             raise SensorError(f"camera {device}: {exc}; see: rpicam-hello --list-cameras") from exc
 
     def read(self) -> npt.NDArray[Any] | None:

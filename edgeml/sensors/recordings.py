@@ -8,6 +8,7 @@ a `scale` (channels,), as a converter counts them. It may hold `sample_rate_hz`,
 """
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ TIME_COLUMN: Final = "time_s"
 LABEL_COLUMN: Final = "label"
 IMAGES_HZ: Final = 1.0
 """The rate of a folder of images, which has none of its own."""
+_STEADY: Final = 1.75
+"""A step in time longer than so many usual ones is a gap: with one sample missing it is two."""
 
 _Array = npt.NDArray[np.float32]
 
@@ -81,6 +84,18 @@ def read_recordings(
         raise SensorError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     except (UnicodeDecodeError, csv.Error) as exc:
         raise SensorError(f"{path}: is not a CSV in UTF-8 ({exc}); save it as one") from exc
+
+
+def rate_of(times_s: npt.NDArray[np.float64] | None) -> float | None:
+    """Samples a second by their times, gaps left out; None where there are none.
+
+    By the mean, since times in whole milliseconds have a median of whole milliseconds.
+    """
+    if times_s is None or len(times_s) < 2:
+        return None
+    steps_s = np.diff(times_s)
+    steady = steps_s[(steps_s > 0) & (steps_s < _STEADY * np.median(steps_s))]
+    return float(1.0 / steady.mean()) if steady.size else math.inf
 
 
 def as_recordings(array: npt.NDArray[Any], where: str) -> _Array:

@@ -15,16 +15,13 @@ import numpy.typing as npt
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, SensorError
-from edgeml.sensors.recordings import Recordings, as_recordings, read_recordings
+from edgeml.sensors.recordings import Recordings, as_recordings, rate_of, read_recordings
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import POLL_S
 from edgeml.sensors.tempo import RATE_TOLERANCE
 
 PAUSE_PERIODS: Final = 10.0
 """The silence between two recordings, in sample periods: long enough to be a gap."""
-
-_STEADY: Final = 1.75
-"""A step in time longer than so many usual ones is a gap: with one sample missing it is two."""
 
 _Array = npt.NDArray[np.float32]
 
@@ -96,12 +93,7 @@ class Replay:
     @property
     def measured_rate_hz(self) -> float | None:
         """Samples a second by the file's own times, gaps left out; None where it has none."""
-        if self._times is None or len(self._times) < 2:
-            return None
-        steps_s = np.diff(self._times)
-        # The mean, since times in whole milliseconds have a median of whole milliseconds.
-        steady = steps_s[(steps_s > 0) & (steps_s < _STEADY * np.median(steps_s))]
-        return float(1.0 / steady.mean()) if steady.size else math.inf
+        return rate_of(self._times)
 
     @property
     def recordings(self) -> _Array:

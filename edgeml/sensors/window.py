@@ -267,7 +267,8 @@ class Windower:
             return None
         self._frame_skip = self._factor - 1
         self.stats.windows += 1
-        return Window(time_s, time_s, values.copy())
+        broken, self._fresh = self._fresh, False
+        return Window(time_s, time_s, values.copy(), None, broken)
 
     def _append(self, time_s: float, values: npt.NDArray[np.float32]) -> Window | None:
         at = self._room(1)

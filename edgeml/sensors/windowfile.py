@@ -7,11 +7,14 @@
 - a folder of `.wav`, each a recording, or of images, each a window: labelled by the name of
   the folder that it lies in
 
-A recording is cut into windows by the model's own length and stride.
+A recording is cut into windows by the model's own length and stride; where it holds the
+time of each sample, no window spans a gap. What it says of its rate and its channels is
+held against the model's.
 """
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,7 +24,9 @@ import numpy.typing as npt
 from edgeml.errors import InputError, SensorError, nearest
 from edgeml.manifest import InputSpec
 from edgeml.sensors.arrayfile import MAX_BYTES, read_arrays
-from edgeml.sensors.recordings import read_recordings
+from edgeml.sensors.recordings import Recordings, rate_of, read_recordings
+from edgeml.sensors.tempo import RATE_TOLERANCE as TIMES_TOLERANCE
+from edgeml.sensors.window import GAP_PERIODS
 
 WINDOW_NAMES: Final = ("windows", "x")
 RECORDING_NAMES: Final = ("recordings", "samples", "codes")
@@ -119,9 +124,9 @@ def _arrays(source: Path, inputs: InputSpec) -> WindowFile:
     labels = named(arrays, LABEL_NAMES)
     windows = named(arrays, WINDOW_NAMES)
     if windows is None and named(arrays, RECORDING_NAMES) is not None:
-        played = np.asarray(_recordings(source, inputs).played)
-        windows, rows = cut(played, inputs, str(source))
-        whole = labels is not None and len(labels) == len(played)
+        found = _recordings(source, inputs)
+        windows, rows = _cut(found, inputs, str(source))
+        whole = labels is not None and len(labels) == len(found.played)
         return WindowFile(windows, labels[rows] if labels is not None and whole else labels)
     if windows is None:
         others = [name for name in arrays if name not in LABEL_NAMES]
@@ -131,31 +136,60 @@ def _arrays(source: Path, inputs: InputSpec) -> WindowFile:
                 f"{', '.join(arrays) or 'nothing'}; which of them is it? Name it 'windows'"
             )
         windows = arrays[others[0]]
-    found, rows = cut(windows, inputs, str(source))
-    return WindowFile(found, labels)
+    return WindowFile(cut(windows, inputs, str(source))[0], labels)
 
 
-def _recordings(source: Path, inputs: InputSpec) -> Any:
-    names = [channel.name for channel in inputs.channels] if source.suffix == ".csv" else None
+def _recordings(source: Path, inputs: InputSpec) -> Recordings:
+    names = [channel.name for channel in inputs.channels]
     found = read_recordings(source, channels=names, size=None, colour="rgb")
-    wanted = inputs.sample_rate_hz
-    if wanted and found.rate_hz and abs(found.rate_hz / wanted - 1) > RATE_TOLERANCE:
+    _check_rate(source, found.rate_hz, inputs.sample_rate_hz, RATE_TOLERANCE)
+    _check_rate(source, rate_of(found.times_s), inputs.sample_rate_hz, TIMES_TOLERANCE)
+    said = found.channel_names
+    if source.suffix.lower() == ".npz" and said is not None and list(said) != names:
         raise InputError(
-            f"{source}: {found.rate_hz:g} samples a second, but the model takes {wanted:g}; "
-            f"resample it, a .wav with: ffmpeg -i IN.wav -ar {wanted:g} OUT.wav"
+            f"{source}: its channels are {', '.join(said)}; the model takes {', '.join(names)}"
         )
     return found
 
 
+def _check_rate(
+    source: Path, found_hz: float | None, wanted_hz: float | None, tolerance: float
+) -> None:
+    if wanted_hz and found_hz and abs(found_hz / wanted_hz - 1) > tolerance:
+        raise InputError(
+            f"{source}: {found_hz:g} samples a second, but the model takes {wanted_hz:g}; "
+            f"resample it, a .wav with: ffmpeg -i IN.wav -ar {wanted_hz:g} OUT.wav"
+        )
+
+
 def _recording(source: Path, inputs: InputSpec) -> Array:
     """Every window of one recording."""
-    played = np.asarray(_recordings(source, inputs).played)
+    found = _recordings(source, inputs)
+    played = np.asarray(found.played)
     samples = played.shape[1]
     if samples < inputs.window:
         raise InputError(f"{source}: {samples} rows, fewer than one window of {inputs.window}")
-    flat = (samples, *inputs.shape[1:])
-    fits = played[0].size == np.prod(flat)
-    return cut(played[0].reshape(flat) if fits else played[0], inputs, str(source))[0]
+    flat = (1, samples, *inputs.shape[1:])
+    if played.size == np.prod(flat):
+        found = replace(found, played=played.reshape(flat))
+    return _cut(found, inputs, str(source))[0]
+
+
+def _cut(found: Recordings, inputs: InputSpec, where: str) -> tuple[Array, Array]:
+    """`cut`, and never across a gap of a recording that holds its times."""
+    played = np.asarray(found.played)
+    if found.times_s is None:
+        return cut(played, inputs, where)
+    rate = inputs.sample_rate_hz
+    steps_s = np.diff(found.times_s)
+    joined = (steps_s > 0) & (steps_s <= (GAP_PERIODS / rate if rate else np.inf))
+    parts = np.split(played[0], np.flatnonzero(~joined) + 1)
+    whole = [cut(part, inputs, where)[0] for part in parts if len(part) >= inputs.window]
+    if not whole:
+        raise InputError(
+            f"{where}: no {inputs.window} rows, a window, without a gap in their times"
+        )
+    return np.concatenate(whole), np.zeros(sum(map(len, whole)), np.int64)
 
 
 def _folder(source: Path, inputs: InputSpec) -> WindowFile:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,6 +84,35 @@ def test_without_picamera2_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(MissingDependencyError, match="apt install python3-picamera2"):
         Camera(size=(4, 6), backend="picamera2").open()
+
+
+def test_a_pi_camera_that_cannot_be_set_up_is_let_go_for_the_next_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The library gives a camera to one at a time: what is kept is in use for good."""
+    held: list[object] = []
+
+    class Picamera2:
+        def __init__(self, number: int) -> None:
+            if held:
+                raise RuntimeError(f"camera {number} is in use")
+            held.append(self)
+
+        def create_video_configuration(self, main: object, controls: object) -> object:
+            return main, controls
+
+        def configure(self, wanted: object) -> None:
+            raise RuntimeError(f"no such mode: {wanted}")
+
+        def close(self) -> None:
+            held.remove(self)
+
+    monkeypatch.setitem(sys.modules, "picamera2", SimpleNamespace(Picamera2=Picamera2))
+    camera = Camera(size=(4, 6), backend="picamera2")
+    for _ in range(2):
+        with pytest.raises(SensorError, match="no such mode"):
+            camera.open()
+        camera.close()
 
 
 def test_opencv_gives_the_colours_in_our_order(tmp_path: Path) -> None:

@@ -216,6 +216,18 @@ def test_a_frame_that_is_the_whole_input_is_a_window_by_itself() -> None:
     assert len(push_all(windower, [f._replace(time_s=f.time_s + 10) for f in frames])) == 2
 
 
+def test_a_frame_after_a_gap_says_so_that_nothing_from_before_steadies_it() -> None:
+    picture = InputSpec(channels(["g"]), 5.0, window=8, stride=8, shape=(8, 8, 1))
+    windower = Windower(picture)
+    times_s = [0.0, 0.2, 0.4, 60.0, 60.2]
+    frames = [Sample(t, np.zeros((8, 8, 1), np.float32)) for t in times_s]
+    windows = push_all(windower, frames)
+    assert [(w.new, w.broken) for w in windows] == [
+        (None, broken) for broken in (True, False, False, True, False)
+    ]
+    assert windower.stats.gaps == 1
+
+
 def test_a_frame_that_is_not_finite_is_left_out() -> None:
     image = InputSpec(channels(["ink"]), None, window=2, stride=2, shape=(2, 2, 1))
     windower = Windower(image, on_nan="hold")

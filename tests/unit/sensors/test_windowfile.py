@@ -107,3 +107,57 @@ def test_a_folder_of_images_is_scaled_and_labelled_by_its_subfolders(
 def test_a_folder_that_holds_neither_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a folder without \.wav"):
         read_windows(tmp_path, SERIES)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV"])
+def test_columns_are_the_models_by_name_however_the_files_ending_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text("y,x\n" + "".join(f"{10 + i},{i}\n" for i in range(4)))
+    windows, _ = read_windows(tmp_path / name, SERIES)
+    assert windows[0, 0].tolist() == [0, 10]
+
+
+def test_an_archive_whose_channels_are_not_the_models_is_refused(tmp_path: Path) -> None:
+    """Their order is that of the columns, and windows of swapped columns look like windows."""
+    np.savez(tmp_path / "a.npz", samples=np.zeros((4, 2)), channels=["x", "y"])
+    assert len(read_windows(tmp_path / "a.npz", SERIES).windows) == 1
+    np.savez(tmp_path / "a.npz", samples=np.zeros((4, 2)), channels=["y", "x"])
+    with pytest.raises(InputError, match=r"a\.npz: its channels are y, x; the model takes x, y"):
+        read_windows(tmp_path / "a.npz", SERIES)
+
+
+def write_times(path: Path, times_s: list[float]) -> None:
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".npz":
+        rows = np.arange(len(times_s) * 2.0).reshape(-1, 2)
+        np.savez(path, samples=rows, time_s=np.array(times_s), labels=["walk"])
+    else:
+        rows_text = "".join(f"{t},{2 * i},{2 * i + 1}\n" for i, t in enumerate(times_s))
+        path.write_text("time_s,x,y\n" + rows_text)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npz"])
+def test_no_window_spans_a_gap_of_a_recording_that_holds_its_times(
+    name: str, tmp_path: Path
+) -> None:
+    """As on a device: of 6, 3 and 4 rows without a gap two windows come, none and one."""
+    steps = (
+        [i / 50 for i in range(6)],
+        [9 + i / 50 for i in range(3)],
+        [5 + i / 50 for i in range(4)],
+    )
+    write_times(tmp_path / name, [t for part in steps for t in part])
+    windows, labels = read_windows(tmp_path / name, SERIES)
+    assert windows[:, 0, 0].tolist() == [0, 4, 18]
+    assert labels is None or labels.tolist() == ["walk"] * 3
+    write_times(tmp_path / name, [i / 50 + i // 3 for i in range(9)])
+    with pytest.raises(InputError, match="no 4 rows, a window, without a gap in their times"):
+        read_windows(tmp_path / name, SERIES)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.npz"])
+def test_a_recording_whose_times_are_of_another_rate_is_refused(name: str, tmp_path: Path) -> None:
+    write_times(tmp_path / name, [i / 100 for i in range(20)])
+    with pytest.raises(InputError, match="100 samples a second, but the model takes 50"):
+        read_windows(tmp_path / name, SERIES)
