@@ -76,11 +76,17 @@ class PostgresStore:
         """
         received_s = min(max(received_s, 0.0), LATEST_S)
         with translated(self.url):
-            for _ in range(_RETRIES):
-                with suppress(*_AGAIN):
-                    return self._commit(intake, received_s)
-                self._forget()
-            return self._commit(intake, received_s)
+            try:
+                for _ in range(_RETRIES):
+                    with suppress(*_AGAIN):
+                        return self._commit(intake, received_s)
+                    self._forget()
+                return self._commit(intake, received_s)
+            except (psycopg.OperationalError, psycopg.InternalError):
+                # A primary that has become a standby keeps the line and takes nothing any more:
+                # the next attempt looks anew for whoever takes it.
+                self.close()
+                raise
 
     def progress(self, device: str, outbox: str) -> Progress:
         """How far the store is with one outbox; mark 0 for one it never heard of."""

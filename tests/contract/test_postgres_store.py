@@ -144,6 +144,18 @@ def test_a_server_that_crashes_loses_nothing_that_was_confirmed(
         assert seqs(store) == [1, 2, 3]
 
 
+def test_a_server_that_becomes_a_standby_is_left_for_the_one_that_takes_over(
+    store: PostgresStore,
+) -> None:
+    assert take(store, 1) == 1
+    # What a session of the old primary is after a failover: there, and good for nothing.
+    store._db().execute("SET default_transaction_read_only = on")
+    with pytest.raises(StoreError, match="read-only"):
+        take(store, 2)
+    assert take(store, 2) == 2
+    assert seqs(store) == [1, 2]
+
+
 def test_a_day_is_one_partition_and_its_retention_is_its_end(
     store: PostgresStore, sql: psycopg.Connection[Any]
 ) -> None:
