@@ -44,15 +44,13 @@ from edgeml.sync.flow import (
     Up,
 )
 from edgeml.sync.lanes import Lanes
-from edgeml.sync.messages import Ack
+from edgeml.sync.marks import Marks
 from edgeml.sync.patience import Estimate
 from edgeml.sync.spans import Spans
 
 PROBE_PAUSE_MAX_S: Final = 300.0
-AUDIT_DELAY_S: Final = 5.0
 GAP_PAUSE_S: Final = 5.0
 LATE_BEFORE_ALONE: Final = 3
-_INGESTS_REMEMBERED: Final = 8
 _FOREVER: Final = (1 << 63) - 1
 _Step = Callable[[Any, Any, float], list[Effect] | None]
 
@@ -105,15 +103,9 @@ class Session:
     _estimate: Estimate = field(default_factory=Estimate)
     _company_s: float | None = None
     _probing: bool = False
-    _ingests: tuple[str, ...] = ()
-    _greeters: tuple[str, ...] = ()
-    _latest: Ack | None = None
-    _audit_s: float | None = None
+    _marks: Marks = field(default_factory=Marks)
     _gap_s: float = 0.0
     _gaps: bool = False
-    _trusted: bool = False
-    _ask_s: float = 0.0
-    _ask_pause_s: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -141,10 +133,10 @@ class Session:
         if self.phase is not Phase.ONLINE:
             return None
         times = [flight.sent_s + self._patience_s for flight in self._flights[:1]]
-        if self._audit_s is not None:
-            times.append(self._audit_s)
+        if self._marks.audit_s is not None:
+            times.append(self._marks.audit_s)
         if self._is_held():
-            times.append(self._ask_s)
+            times.append(self._marks.ask_s)
         if self._gaps:
             times.append(self._gap_s + GAP_PAUSE_S)
         if self._company_s is not None:
@@ -162,12 +154,9 @@ class Session:
         self._patience_s = self._least_patience_s()
         self._probing = False
         self._reading = False
-        self._ingests = self._greeters = ()
-        self._audit_s = None
+        self._marks.restart(now_s, self._patience_s)
         self._gaps = False
         self._gap_s = now_s
-        self._ask_pause_s = self._patience_s
-        self._ask_s = now_s + self._ask_pause_s
         self._lanes.restart(self._last())
         return []
 
@@ -230,15 +219,15 @@ class Session:
             self.phase = Phase.ROTATING
             self._flights.clear()
             # Up to the last number that was vouched for, both copies hold the same rows.
-            last = 0 if self._trusted else self._last()
+            last = 0 if self._marks.trusted else self._last()
             ours = stored.minus(Spans(((last + 1, _FOREVER),)))
             return [*([LetGo(ours, None)] if ours else []), Rotate()]
-        news = ack.ingest not in self._ingests
-        # While an audit is due, what one ingest says late must not hide what another has stored.
-        self._latest = ack if news or self._audit_s is None else ack.joined(self._latest)
-        effects: list[Effect] = []
-        if self.vouched is not None and not self._trusted and not event.retained:
-            self._trusted = True
+        less = ack.mark < self.mark and self._marks.audit_s is None
+        news = self._marks.hear(ack, less=less, now_s=now_s)
+        # Said late, or by a store that lost what it had confirmed: it is asked once more.
+        effects: list[Effect] = [Ask()] if less and not news else []
+        if self.vouched is not None and not self._marks.trusted and not event.retained:
+            self._marks.trusted = True
             effects.append(Trust())
         done, self._flights = parted(self._flights, stored)
         progress = bool(done) or ack.mark > self.mark
@@ -249,16 +238,11 @@ class Session:
             # A word that changes nothing is not worth a write to the card.
             effects.append(LetGo(stored, self.mark))
         if news:
-            self._ingests = (*self._ingests, ack.ingest)[-_INGESTS_REMEMBERED:]
-            self._audit_s = now_s + AUDIT_DELAY_S
             self._patience_s = self._least_patience_s()
             self._probing = False
-        if ack.greeting and ack.ingest not in self._greeters:
-            # Its first word may have been of rows that it got before it said hello.
-            self._greeters = (*self._greeters, ack.ingest)[-_INGESTS_REMEMBERED:]
-            if not event.retained:
-                # What the old ingest had not committed died with it.
-                self._send_again(self._flights)
+        if self._marks.greets(ack) and not event.retained:
+            # What the old ingest had not committed died with it.
+            self._send_again(self._flights)
         return effects
 
     def _stored(self, event: Stored, now_s: float) -> list[Effect]:
@@ -316,13 +300,12 @@ class Session:
         elif overdue:
             self._probing = True
             self._send_again(overdue)
-        if self._audit_s is not None and now_s >= self._audit_s and self._latest is not None:
-            self._audit_s = None
-            self.mark = min(self.mark, self._latest.mark)
-            return [*effects, Audit(self._latest)]
-        if self._is_held() and now_s >= self._ask_s:
-            self._ask_pause_s = min(self._ask_pause_s * 2, PROBE_PAUSE_MAX_S)
-            self._ask_s = now_s + self._ask_pause_s
+        said = self._marks.audit(now_s)
+        if said is not None:
+            self.mark = min(self.mark, said.mark)
+            return [*effects, Audit(said)]
+        if self._is_held() and now_s >= self._marks.ask_s:
+            self._marks.asked(now_s, PROBE_PAUSE_MAX_S)
             return [*effects, Ask()]
         return effects
 
@@ -332,7 +315,7 @@ class Session:
         return last if self.vouched is None else min(self.vouched, last)
 
     def _is_held(self) -> bool:
-        return not self._trusted and self._last() < self.next_seq - 1
+        return not self._marks.trusted and self._last() < self.next_seq - 1
 
     def _start_probing(self, now_s: float) -> None:
         if not self._probing:

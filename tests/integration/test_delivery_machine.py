@@ -332,7 +332,12 @@ class Delivering(RuleBasedStateMachine):
     def is_quiet(self) -> bool:
         """Whether nothing is left to be done, by anybody."""
         waiting = self.outbox.waiting
-        left = (waiting.rows, waiting.gaps, self.broker.waiting, self.courier.session._audit_s)
+        left = (
+            waiting.rows,
+            waiting.gaps,
+            self.broker.waiting,
+            self.courier.session._marks.audit_s,
+        )
         return self.writer._is_idle() and not any(left)
 
     def check(self) -> None:

@@ -23,10 +23,10 @@ from edgeml.sync.connection import Connection
 from edgeml.sync.courier import Courier
 from edgeml.sync.delivery import Delivery
 from edgeml.sync.entries import Caps
+from edgeml.sync.marks import AUDIT_DELAY_S
 from edgeml.sync.messages import Ack
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingResult
-from edgeml.sync.session import AUDIT_DELAY_S
 from edgeml.sync.settings import Mqtt
 from edgeml.sync.spans import Spans
 from edgeml.sync.writer import Writer
@@ -112,6 +112,13 @@ class Site:
         line.open()
         return store
 
+    def fail_over(self, place: str) -> Store:
+        """The same ingest on a store that lacks what the one before confirmed last."""
+        store = open_store(place)
+        self._stack.callback(store.close)
+        self.ingest._store = store
+        return store
+
     def produce(self, count: int) -> None:
         for n in range(self.produced, self.produced + count):
             self.writer.put(PendingResult(a_result(n), n, None))
@@ -142,7 +149,9 @@ def windows(store: Store) -> list[int]:
     return [row["window"] for row in store.results()]
 
 
+@pytest.mark.parametrize("go_on", [Site.start_ingest, Site.fail_over])
 def test_what_a_restored_store_lost_is_named_and_everything_else_goes_on(
+    go_on: Callable[[Site, str], Store],
     site: Site,
     place: str,
     tmp_path: Path,
@@ -156,8 +165,10 @@ def test_what_a_restored_store_lost_is_named_and_everything_else_goes_on(
     back_up(place, tmp_path / "backup")
     site.produce(30)
     site.turn()
+    site.clock.advance(AUDIT_DELAY_S + 1)
+    site.turn()
     assert site.outbox.waiting.rows == 0
-    store = site.start_ingest(restored(tmp_path / "backup"))
+    store = go_on(site, restored(tmp_path / "backup"))
     site.produce(20)
     site.turn()
     site.clock.advance(AUDIT_DELAY_S + 1)

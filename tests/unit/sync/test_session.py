@@ -4,8 +4,9 @@ import pytest
 
 from edgeml.sync import flow
 from edgeml.sync.flow import Lane
+from edgeml.sync.marks import AUDIT_DELAY_S
 from edgeml.sync.messages import Ack
-from edgeml.sync.session import AUDIT_DELAY_S, GAP_PAUSE_S, PROBE_PAUSE_MAX_S
+from edgeml.sync.session import GAP_PAUSE_S, PROBE_PAUSE_MAX_S
 from edgeml.sync.spans import Spans
 
 from .bench import Bench
@@ -166,6 +167,21 @@ def test_a_store_that_went_back_in_time_is_audited_after_a_while() -> None:
     audits = [effect for effect in bench.tell(flow.Tick()) if isinstance(effect, flow.Audit)]
     assert audits == [flow.Audit(Ack("box", 5, Spans(), "restored.1"))]
     assert bench.session.mark == 5
+
+
+def test_a_store_that_loses_what_it_confirmed_under_its_ingest_is_asked_once_and_audited() -> None:
+    bench = Bench(rows=20)
+    bench.tell(flow.Up(100))
+    bench.ack(20)
+    bench.now_s = AUDIT_DELAY_S
+    bench.tell(flow.Tick())
+    bench.commit(31)
+    assert bench.ack(12, (21, 30)).count(flow.Ask()) == 1
+    assert bench.ack(12, (21, 30)) == []
+    bench.now_s = 2 * AUDIT_DELAY_S
+    audits = [effect for effect in bench.tell(flow.Tick()) if isinstance(effect, flow.Audit)]
+    assert audits == [flow.Audit(Ack("box", 12, Spans(((21, 30),)), "a.1"))]
+    assert bench.ack(12, (21, 30)) == []
 
 
 def test_an_audit_does_not_believe_what_one_of_two_ingests_says_late() -> None:
