@@ -86,7 +86,7 @@ def analyse(
 
 
 def _compare(evidence: Evidence, golden: Golden) -> tuple[tuple[Comparison, ...], str | None]:
-    judge, outputs = evidence.judge, evidence.spec.outputs
+    judge = evidence.judge
     float_outputs = evidence.float_outputs
     if float_outputs is None:
         float_outputs = run_tflite(evidence.float_tflite, judge.inputs).outputs
@@ -94,12 +94,12 @@ def _compare(evidence: Evidence, golden: Golden) -> tuple[tuple[Comparison, ...]
     golden_reference = evidence.model.predict(golden_inputs)
     scheme = evidence.chosen.scheme.name
     on_evaluation = compare(
-        "float32", "evaluation", outputs, judge.inputs, judge.reference, float_outputs
+        "float32", "evaluation", judge, judge.inputs, judge.reference, float_outputs
     )
     rows = [
         on_evaluation,
         *(
-            compare(name, "golden", outputs, golden_inputs, golden_reference, made)
+            compare(name, "golden", judge, golden_inputs, golden_reference, made)
             for name, made in (
                 ("float32", run_tflite(evidence.float_tflite, golden_inputs).outputs),
                 (scheme, run_tflite(evidence.chosen.tflite, golden_inputs).outputs),
@@ -107,7 +107,7 @@ def _compare(evidence: Evidence, golden: Golden) -> tuple[tuple[Comparison, ...]
         ),
     ]
     chosen = evidence.chosen.outputs
-    rows.insert(1, compare(scheme, "evaluation", outputs, judge.inputs, judge.reference, chosen))
+    rows.insert(1, compare(scheme, "evaluation", judge, judge.inputs, judge.reference, chosen))
     return tuple(rows), check_float(on_evaluation, judge.reference, evidence.model.framework)
 
 
@@ -115,10 +115,10 @@ def _confusions(evidence: Evidence) -> tuple[Confusion | None, Confusion | None]
     outputs, truth = evidence.spec.outputs, evidence.judged.labels
     if outputs.task != "classification" or truth is None:
         return None, None
-    chosen = evidence.chosen.outputs.reshape(len(truth), -1).astype(np.float64)
+    judge = evidence.judge
     return (
-        confusion(outputs.labels, truth, evidence.judge.reference_answers),
-        confusion(outputs.labels, truth, chosen),
+        confusion(outputs.labels, truth, judge.reference_answers),
+        confusion(outputs.labels, truth, judge.answers(evidence.chosen.outputs)),
     )
 
 

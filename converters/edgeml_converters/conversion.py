@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConfigError
-from edgeml.manifest import Quantisation
+from edgeml.manifest import OutputSpec, Quantisation
 from edgeml_converters.analysing import Evidence, analyse
 from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of, told_by_device
 from edgeml_converters.datafiles import Data
 from edgeml_converters.fitting import check_schemes, fit
 from edgeml_converters.guess import guess_spec, plain_inputs
-from edgeml_converters.judge import Judge
+from edgeml_converters.judge import Judge, gives_logits
 from edgeml_converters.material import gather_material
 from edgeml_converters.metrics import choose_metric
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
@@ -40,6 +40,7 @@ from edgeml_converters.workshop import Workshop
 
 DEFAULT_MAX_DROP: Final = 0.01
 UNDATED: Final = "1970-01-01T00:00:00Z"
+_LAST_SECOND: Final = 253_402_300_799
 Progress = Callable[[int, str], object]
 """Called with (steps done, what comes next)."""
 
@@ -105,10 +106,12 @@ def convert(
     opened, asked = _asked(source, spec, calibration, trust_pickle=trust_pickle)
     material = gather_material(calibration, evaluation, labels, asked, guessed=opened)
     spec, samples, judged = material.spec, material.samples, material.judged
-    chosen_metric = choose_metric(metric, spec.outputs, labelled=judged.labels is not None)
+    chosen_metric, other_metric = choose_metric(metric, spec.outputs, judged.labels)
 
     steps("open the model")
     opened = opened or open_source(source, trust_pickle=trust_pickle)
+    when = _created(created, source)
+    spec.manifest(when)
     pipeline = pipeline_of(spec)
     prepared = pipeline.batch(samples.windows)
     if opened.settled is not None:
@@ -117,8 +120,6 @@ def convert(
     check_schemes(model, schemes)
     inputs = pipeline.batch(judged.windows)
     reference = finite(model.predict(inputs), model.framework)
-    judge = Judge(spec.outputs, chosen_metric, inputs, reference, judged.labels)
-    when = _created(created, source)
     options = {"scheme": scheme, "io": io, "max_drop": limit, "max_bytes": max_bytes}
     origin = provenance(
         source,
@@ -136,6 +137,10 @@ def convert(
         start = model.lite or Path(name)
         kept_io = model.lite.io if model.lite is not None and model.only else io
         workshop = Workshop(start, kept_io, prepared, max_bytes=max_bytes, clip=clip)
+        logits = _squashed(spec.outputs, reference) and gives_logits(
+            spec.outputs, workshop.float_file()
+        )
+        judge = Judge(spec.outputs, chosen_metric, inputs, reference, judged.labels, logits=logits)
         steps("calibrate")
         if any(one.calibrated for one in schemes) and not model.only:
             workshop.try_calibrating()
@@ -176,7 +181,7 @@ def convert(
         make_baseline(judged.windows, said, judged.labels, spec.inputs, spec.outputs),
         target,
     )
-    doubts = (judge.chance(), doubt(best.verdict, limit, len(judged)))
+    doubts = (other_metric, judge.chance(), doubt(best.verdict, limit, len(judged)))
     return Conversion(
         chosen=choice.chosen,
         verdict=best.verdict,
@@ -195,6 +200,12 @@ def convert(
         analysis=analysis,
         estimates=estimates,
     )
+
+
+def _squashed(outputs: OutputSpec, reference: Floats) -> bool:
+    """Whether a sigmoid behind the outputs would change what they say."""
+    one = outputs.task == "classification" and reference[0].size == 1
+    return one or outputs.task == "multilabel"
 
 
 def _suit(
@@ -267,6 +278,8 @@ def _created(created: str | None, source: object) -> str:
         if not epoch.isdecimal():
             raise ConfigError(f"SOURCE_DATE_EPOCH is {epoch!r}; it should be whole seconds")
         seconds = int(epoch)
+        if seconds > _LAST_SECOND:
+            raise ConfigError(f"SOURCE_DATE_EPOCH is {epoch}, which is beyond the year 9999")
     elif isinstance(source, (str, os.PathLike)):
         seconds = int(Path(source).stat().st_mtime)
     else:

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import ConversionError
-from edgeml.manifest import OutputSpec
 from edgeml_converters.analysis import Comparison, Confusion
-from edgeml_converters.metrics import agreement, answers
+from edgeml_converters.judge import Judge
 
 Floats = npt.NDArray[np.float32]
 
@@ -26,19 +25,19 @@ ANOTHER_MODEL: Final = 0.1
 
 
 def compare(
-    scheme: str, data: str, outputs: OutputSpec, inputs: Floats, reference: Floats, made: Floats
+    scheme: str, data: str, judge: Judge, inputs: Floats, reference: Floats, made: Floats
 ) -> Comparison:
     """Hold a file's outputs against the framework's.
 
     Args:
         scheme: of the file.
         data: what the windows are.
-        outputs: the task.
+        judge: knows what outputs say.
         inputs: float32 (n, *model input), preprocessed.
         reference: (n, *model output), the framework's.
         made: (n, *model output), dequantised.
     """
-    ours, theirs = answers(outputs.task, made, inputs), answers(outputs.task, reference, inputs)
+    ours, theirs = judge.answers(made, inputs), judge.answers(reference, inputs)
     difference = made.astype(np.float64) - reference
     return Comparison(
         scheme=scheme,
@@ -46,7 +45,7 @@ def compare(
         windows=len(made),
         rmse=float(np.sqrt(np.mean(difference**2))),
         largest=float(np.abs(difference).max()),
-        agreement=float(agreement(outputs.task, ours, theirs, outputs.threshold).mean()),
+        agreement=float(judge.agreeing(ours, theirs).mean()),
     )
 
 

@@ -1,5 +1,6 @@
 """Whether a model and a spec speak of the same thing, and what each lacks that the other knows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -51,10 +52,16 @@ def _check_fit(model: FloatModel, prepared: tuple[int, ...], spec: Spec) -> None
             f"{list(prepared)}, but the model takes {list(model.input_shape)}"
         )
     outputs = model.output_shape
+    if model.task == "multilabel" and spec.outputs.task == "classification":
+        raise ConversionError(
+            "the model says of each label by itself whether it holds, so several may: the spec's "
+            'task should be "multilabel"'
+        )
     if spec.outputs.task not in ("classification", "multilabel"):
         return
     labels = spec.outputs.labels
-    if outputs[-1:] != (len(labels),):
+    pair = spec.outputs.task == "classification" and len(labels) == 2 and math.prod(outputs) == 1
+    if outputs[-1:] != (len(labels),) and not pair:
         raise ConversionError(
             f"the spec names {len(labels)} labels ({', '.join(labels)}), but the model's output is "
             f"{list(outputs)}"

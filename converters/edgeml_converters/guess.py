@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, ConversionError
 from edgeml.manifest import InputSpec, OutputSpec, channels
-from edgeml_converters.samples import numbers
+from edgeml_converters.samples import Floats, numbers
 from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
 
@@ -65,7 +65,7 @@ def layouts(model: FloatModel) -> tuple[tuple[int, ...], ...]:
 
 def _outputs(model: FloatModel) -> OutputSpec:
     if model.task:
-        return OutputSpec(model.task, threshold=model.threshold)
+        return OutputSpec(model.task, model.labels, threshold=model.threshold)
     labels = model.labels or _numbered(_classes(model))
     return OutputSpec("classification", labels) if labels else OutputSpec("regression")
 
@@ -84,8 +84,9 @@ def with_labels(
 ) -> tuple[Spec, str | None]:
     """The guess with what the labels of the data say: the names of classes, or that there are any.
 
-    A network that ends before its softmax looks like a regression; labels that count
-    its outputs from 0, or name as many kinds, say that it is none.
+    A network that ends before its softmax looks like a regression, and so does one that
+    gives the chance of the second of two classes alone; labels that count its classes
+    from 0, or name as many, say that it is none.
 
     Args:
         spec: from `guess_spec`.
@@ -98,12 +99,17 @@ def with_labels(
     outputs = spec.outputs
     if labels is None or labels.ndim != 1:
         return spec, None
-    if outputs.task == "regression" and len(model.output_shape) == 1 and _count(model, labels):
-        outputs = OutputSpec("classification", _numbered(model.output_shape[0]))
-        warning = (
-            f"no spec: the model gives {model.output_shape[0]} values and the labels are as many "
-            "classes, so it is taken for a classifier"
+    open_task = outputs.task == "regression" and not model.task
+    classes = _classes_told(model, labels) if open_task else 0
+    if classes:
+        width = model.output_shape[0]
+        outputs = OutputSpec("classification", _numbered(classes))
+        gives = (
+            f"{width} values and the labels are as many"
+            if width > 1
+            else ("one value and the labels are two")
         )
+        warning = f"no spec: the model gives {gives} classes, so it is taken for a classifier"
     elif outputs.task != "classification" or labels.dtype.kind != "U":
         return spec, None
     else:
@@ -122,26 +128,41 @@ def with_labels(
     return replace(spec, outputs=outputs), warning
 
 
-def _count(model: FloatModel, labels: npt.NDArray[np.generic]) -> bool:
-    """Whether labels are one of a model's several outputs each: its number or a name."""
+def _classes_told(model: FloatModel, labels: npt.NDArray[np.generic]) -> int:
+    """How many classes a model's outputs and these labels, numbers or names, both speak of."""
+    if len(model.output_shape) != 1 or not len(labels):
+        return 0
     width = model.output_shape[0]
-    if width < 2 or not len(labels):
-        return False
+    count = max(width, 2)
     if labels.dtype.kind == "U":
-        return len(set(labels.tolist())) == width
-    if labels.dtype.kind not in "iuf":
-        return False
+        return count if len(set(labels.tolist())) == count else 0
+    if labels.dtype.kind not in "iufb":
+        return 0
     values = labels.astype(np.float64)
-    return bool((values == np.rint(values)).all() and 0 <= values.min() <= values.max() < width)
+    told = bool((values == np.rint(values)).all() and 0 <= values.min() <= values.max() < count)
+    # One number that is to be 0 or 1 may be anything; a chance is never out of these bounds.
+    return count if told and (width > 1 or _is_chance(_probed(model))) else 0
+
+
+def _is_chance(rows: Floats) -> bool:
+    return len(rows) > 0 and bool((rows >= 0).all() and (rows <= 1).all() and rows.std() > 0)
+
+
+def _probed(model: FloatModel) -> Floats:
+    """What a model answers to noise, a row for each; none where it objects to noise."""
+    probes = np.random.default_rng(SEED).normal(size=(PROBES, *model.input_shape))
+    try:
+        return model.predict(probes.astype(np.float32)).reshape(PROBES, -1)
+    except ConversionError:
+        return np.empty((0, 1), np.float32)
 
 
 def _classes(model: FloatModel) -> int:
     """How many classes the answers are a distribution over; 0 where they are none."""
     if len(model.output_shape) != 1 or model.output_shape[0] < 2:
         return 0
-    probes = np.random.default_rng(SEED).normal(size=(PROBES, *model.input_shape))
-    rows = model.predict(probes.astype(np.float32)).reshape(PROBES, -1)
-    sums_to_one = np.allclose(rows.sum(axis=1), 1.0, atol=1e-3)
+    rows = _probed(model)
+    sums_to_one = len(rows) > 0 and np.allclose(rows.sum(axis=1), 1.0, atol=1e-3)
     return int(rows.shape[1]) if sums_to_one and bool((rows >= -1e-6).all()) else 0
 
 

@@ -6,16 +6,26 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from edgeml.errors import InputError
+from edgeml.errors import InputError, ManifestError
+from edgeml.jsonread import Fields
 from edgeml.manifest import OutputSpec
+from edgeml.runtime.graph import read_graph
+from edgeml.runtime.postprocess import activation_of, sigmoid
 from edgeml_converters.interval import paired_bootstrap, paired_shares
-from edgeml_converters.metrics import METRICS, agreement, answers, decided
+from edgeml_converters.metrics import (
+    METRICS,
+    agreement,
+    answers,
+    decided,
+    larger_error,
+    spreads,
+)
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
 
-TINY: Final = 1e-300
-"""Keeps a relative drop finite where the float model makes no error at all."""
+NEGLIGIBLE: Final = 1e-6
+"""Of the variance of what is to be told: a float model that is nearer to it makes no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,8 @@ class Judge:
         inputs: Floats,
         reference: Floats,
         truth: npt.NDArray[Any] | None,
+        *,
+        logits: bool = False,
     ) -> None:
         """Take the reference.
 
@@ -67,6 +79,7 @@ class Judge:
             inputs: (n, *model input), preprocessed.
             reference: (n, *model output), of the float model on them.
             truth: as `samples.check_labels` gives them; None only for "agreement".
+            logits: as `gives_logits` says.
 
         Raises:
             InputError: a regression's labels are not as many as its outputs.
@@ -76,7 +89,8 @@ class Judge:
         self.reference = reference
         self._outputs = outputs
         self._truth = truth
-        self.reference_answers = answers(outputs.task, reference, inputs)
+        self._logits = logits
+        self.reference_answers = self.answers(reference)
         if metric == "mse" and truth is not None and truth.size != self.reference_answers.size:
             raise InputError(
                 f"labels {list(truth.shape)} for {len(reference)} windows, to each of which the "
@@ -84,11 +98,19 @@ class Judge:
                 "another task in the spec, or judge by --metric agreement"
             )
 
+    def answers(self, made: Floats, inputs: Floats | None = None) -> Wide:
+        """What outputs say, as `metrics.answers`; to other windows where they are given."""
+        given = self.inputs if inputs is None else inputs
+        return answers(self._outputs.task, made, given, logits=self._logits)
+
+    def agreeing(self, ours: Wide, reference: Wide) -> Wide:
+        """For each window how far two of what `answers` gives agree, 0 to 1."""
+        return agreement(self._outputs.task, ours, reference, self._outputs.threshold)
+
     def judge(self, made: Floats) -> Verdict:
         """Compare outputs, (n, *model output), dequantised."""
-        task, threshold = self._outputs.task, self._outputs.threshold
-        ours = answers(task, made, self.inputs)
-        agreeing = agreement(task, ours, self.reference_answers, threshold)
+        ours = self.answers(made)
+        agreeing = self.agreeing(ours, self.reference_answers)
         score, score_float, drop, (low, high) = self._compare(ours, agreeing)
         difference = made.astype(np.float64) - self.reference
         return Verdict(
@@ -116,10 +138,14 @@ class Judge:
         metric = METRICS[self.metric]
         sign = 1.0 if metric.higher_is_better else -1.0
 
+        wide = truth.reshape(len(truth), -1).astype(np.float64)
+        negligible = NEGLIGIBLE * spreads(wide) ** 2
+
         def drop_of(rows: npt.NDArray[np.int64] | slice) -> float:
+            if metric.relative:
+                return larger_error(ours[rows], theirs[rows], wide[rows], negligible)
             before = metric.function(theirs[rows], truth[rows])
-            drop = sign * (before - metric.function(ours[rows], truth[rows]))
-            return drop / max(abs(before), TINY) if metric.relative else drop
+            return sign * (before - metric.function(ours[rows], truth[rows]))
 
         if self.metric == "accuracy":
             interval = paired_shares(theirs.argmax(1) == truth, ours.argmax(1) == truth)
@@ -164,6 +190,17 @@ class Judge:
             f"{score:.3g} where one answer for every window gives {blind:.3g} ({len(truth)} "
             "windows); do the labels fit, and is the preprocessing what training used?"
         )
+
+
+def gives_logits(outputs: OutputSpec, tflite: bytes) -> bool:
+    """Whether a device puts a sigmoid behind a file's outputs, by the device's own rule.
+
+    Args:
+        outputs: the task, and an activation where the manifest will name one.
+        tflite: the float file, whose last operator may be the activation.
+    """
+    options = Fields(outputs.postprocess or {}, "outputs.postprocess", ManifestError)
+    return activation_of(options, read_graph(tflite).final_ops[0], "sigmoid") is sigmoid
 
 
 def _blind(task: str, truth: npt.NDArray[Any], shape: tuple[int, ...]) -> Wide:

@@ -26,7 +26,8 @@ class Metric:
         name: as on the command line.
         function: (answers, truth) to a float; answers from `answers`.
         higher_is_better: which way is good.
-        relative: whether a drop is measured as a share of the reference's value.
+        relative: whether a drop is measured as a share of the reference's value, and of
+            several outputs the one's that loses most, since each may be of another size.
     """
 
     name: str
@@ -82,6 +83,9 @@ METRICS: Final[Mapping[str, Metric]] = {
 }
 """Metrics that need labels; `agreement` needs none and is computed against the float model."""
 
+_STILL: Final = 1e-6
+"""Of a column's size: below, what varies is the rounding of float32."""
+
 _DEFAULTS: Final[Mapping[str, str]] = {
     "classification": "accuracy",
     "anomaly": "auc",
@@ -95,8 +99,15 @@ _FITTING: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def choose_metric(name: str | None, outputs: OutputSpec, *, labelled: bool) -> str:
-    """The metric to judge by.
+def choose_metric(
+    name: str | None, outputs: OutputSpec, truth: npt.NDArray[Any] | None
+) -> tuple[str, str | None]:
+    """The metric to judge by, and a warning where it is not the one that the task would have.
+
+    Args:
+        name: that was asked for; None is what fits.
+        outputs: the task.
+        truth: as `samples.check_labels` gives them; None where nobody knows them.
 
     Raises:
         ConfigError: an unknown one, or one that this task or these data cannot give.
@@ -104,11 +115,21 @@ def choose_metric(name: str | None, outputs: OutputSpec, *, labelled: bool) -> s
     known = (*METRICS, "agreement")
     if name is not None and name not in known:
         raise ConfigError(f"metric {name!r} is none of {', '.join(known)}{nearest(name, known)}")
-    chosen = name or (_DEFAULTS.get(outputs.task, "agreement") if labelled else "agreement")
+    chosen = name or ("agreement" if truth is None else _DEFAULTS.get(outputs.task, "agreement"))
     if chosen == "agreement":
-        return chosen
-    if not labelled:
+        return chosen, None
+    if truth is None:
         raise ConfigError(f"metric {chosen!r} needs labels; give some, or use 'agreement'")
+    if chosen == "auc" and len(np.unique(truth)) < 2:
+        if name is None:
+            return "agreement", (
+                "the labels are all of one kind, which no area under a curve can be told from: "
+                "judged by agreement with the float model; add windows of the other kind"
+            )
+        raise ConfigError(
+            f"metric {chosen!r} needs windows of two kinds at least, and the labels are all of "
+            "one; add some, or use 'agreement'"
+        )
     fitting = _FITTING.get(outputs.task, ())
     if chosen not in fitting:
         raise ConfigError(
@@ -120,10 +141,10 @@ def choose_metric(name: str | None, outputs: OutputSpec, *, labelled: bool) -> s
             f"metric {chosen!r} needs the threshold from which an anomaly counts; name it in the "
             "spec, or use 'auc'"
         )
-    return chosen
+    return chosen, None
 
 
-def answers(task: str, outputs: Floats, inputs: Floats) -> Wide:
+def answers(task: str, outputs: Floats, inputs: Floats, *, logits: bool = False) -> Wide:
     """What the outputs say, as one row a window.
 
     Args:
@@ -131,11 +152,18 @@ def answers(task: str, outputs: Floats, inputs: Floats) -> Wide:
         outputs: float32 (n, ...), dequantised.
         inputs: float32 (n, ...), preprocessed: an anomaly is judged by how badly
             a model reconstructs them.
+        logits: whether a device puts a sigmoid behind the outputs.
 
     Returns:
-        float64 (n, k): the outputs themselves, or one column with the anomaly score.
+        float64 (n, k): the outputs themselves; two columns for a classifier that gives the
+        chance of its second class alone; one column with an anomaly's score.
     """
     rows = outputs.reshape(len(outputs), -1).astype(np.float64)
+    if logits:
+        rows = 0.5 * (1 + np.tanh(0.5 * rows))
+    if task == "classification" and rows.shape[1] == 1:
+        # A device says the second class from 0.5 on: an even chance is its, not the first one's.
+        return np.concatenate([np.nextafter(1 - rows, -1), rows], axis=1)
     if task != "anomaly" or rows.shape[1] == 1:
         return rows
     expected = inputs.reshape(len(inputs), -1)
@@ -153,15 +181,44 @@ def agreement(task: str, ours: Wide, reference: Wide, threshold: float | None) -
 
     Classification: the same winner. Anomaly, multi-label: the same side of the
     threshold (0.5 where there is none). Everything else: 1 - |difference| / spread,
-    spread being the reference's standard deviation, not below 0.
+    spread being the reference's standard deviation, not below 0. The numbers of a
+    regression may differ in size, so each has a spread of its own, and the one that agrees
+    least is told; those of an embedding or a detector are one answer.
     """
     if task == "classification":
         same: Wide = (ours.argmax(1) == reference.argmax(1)).astype(np.float64)
         return same
     if task in ("anomaly", "multilabel"):
         limit = 0.5 if threshold is None else threshold
-        sides: Wide = np.mean((ours > limit) == (reference > limit), axis=1)
+        above = np.greater if task == "anomaly" else np.greater_equal
+        sides: Wide = np.mean(above(ours, limit) == above(reference, limit), axis=1)
         return sides
-    spread = float(reference.std()) or 1.0
-    close: Wide = np.clip(1 - np.abs(ours - reference) / spread, 0, 1).mean(1)
-    return close
+    each = task == "regression"
+    spread = spreads(reference) if each else np.float64(reference.std() or 1.0)
+    close: Wide = np.clip(1 - np.abs(ours - reference) / spread, 0, 1)
+    return close[:, int(close.mean(0).argmin())] if each else close.mean(1)
+
+
+def spreads(columns: Wide) -> Wide:
+    """Each column's standard deviation; how large it is at most where it hardly varies, or 1."""
+    deviation, size = columns.std(0), np.abs(columns).max(0)
+    still = deviation <= _STILL * size
+    made: Wide = np.where(still, np.where(size > 0, size, 1.0), deviation)
+    return made
+
+
+def larger_error(ours: Wide, reference: Wide, truth: Wide, negligible: Wide) -> float:
+    """How much larger the squared error is than the reference's, as a share of that.
+
+    Args:
+        ours: (n, k).
+        reference: (n, k), what is compared with.
+        truth: (n, k).
+        negligible: (k,), a squared error below which nothing is a share of anything.
+
+    Returns:
+        The share of the column that loses most.
+    """
+    before = np.mean((reference - truth) ** 2, axis=0)
+    after = np.mean((ours - truth) ** 2, axis=0)
+    return float(np.max((after - before) / np.maximum(before, negligible)))

@@ -11,6 +11,7 @@ from edgeml.errors import ConversionError
 from edgeml_converters import Conversion, Spec, convert
 from edgeml_converters.bundling import pipeline_of
 from edgeml_converters.faithfulness import check_float, compare
+from edgeml_converters.judge import Judge
 from edgeml_converters.layers import layer_errors
 from edgeml_converters.schemes import AUTO
 
@@ -156,9 +157,10 @@ def test_the_whole_analysis_is_json_without_numbers_that_json_has_not(
 def test_a_float_file_that_computes_something_else_is_refused(spec: Spec) -> None:
     reference = np.random.default_rng(1).dirichlet(np.ones(3), 50).astype(np.float32)
     inputs = np.zeros((50, 20, 2), np.float32)
+    judge = Judge(spec.outputs, "agreement", inputs, reference, None)
 
     def said(made: Any) -> str | None:
-        comparison = compare("float32", "evaluation", spec.outputs, inputs, reference, made)
+        comparison = compare("float32", "evaluation", judge, inputs, reference, made)
         return check_float(comparison, reference, "keras")
 
     assert said(reference) is None

@@ -128,6 +128,61 @@ def test_agreement_is_one_with_oneself_and_says_how_many_differ() -> None:
     assert agreement("anomaly", reference, reference, 0.5).mean() == 1
 
 
+@pytest.mark.parametrize("metric", ["agreement", "mse"])
+def test_a_small_number_that_died_beside_a_large_one_is_what_a_regression_lost(
+    metric: str,
+) -> None:
+    """One output scale for both, as int8 has, leaves nothing of the small one."""
+    reference = (RNG.normal(size=(200, 2)) * [1000, 0.5]).astype(np.float32)
+    truth = reference + (RNG.normal(size=(200, 2)) * [50, 0.02]).astype(np.float32)
+    judge = Judge(OutputSpec("regression"), metric, reference, reference, truth)
+    step = np.float32(4)
+    verdict = judge.judge(np.rint(reference / step) * step)
+    assert verdict.drop > 0.4
+    assert verdict.drop_low > 0.4
+    assert judge.judge(reference).drop == 0
+    same_size = reference * np.array([0.0005, 1], np.float32)
+    even = Judge(OutputSpec("regression"), "agreement", same_size, same_size, None)
+    assert even.judge(same_size + np.float32(0.001)).drop < 0.01
+
+
+def test_a_number_that_never_varies_is_held_against_its_own_size() -> None:
+    reference = np.full((20, 1), 1000.0)
+    assert agreement("regression", reference + 2, reference, None).mean() == pytest.approx(0.998)
+
+
+def test_a_float_model_without_any_error_may_round_otherwise() -> None:
+    """An error of 1e-14 that becomes twice as large is no loss of a hundred per cent."""
+    truth = np.linspace(0, 40, 60, dtype=np.float32)[:, np.newaxis]
+    reference = truth + np.float32(1e-6)
+    judge = Judge(OutputSpec("regression"), "mse", truth, reference, truth)
+    assert judge.judge(truth - np.float32(1e-5)).drop < 1e-3
+    assert judge.judge(truth + np.float32(0.4)).drop > 100
+
+
+def test_one_output_for_two_classes_is_judged_as_a_device_reads_it() -> None:
+    chance = np.array([[0.1], [0.5], [0.9], [0.4]], np.float32)
+    truth = np.array([0, 1, 1, 1])
+    outputs = OutputSpec("classification", ("off", "on"))
+    logits = np.log(chance / (1 - chance))
+    for said, squashed in ((chance, False), (logits, True)):
+        judge = Judge(outputs, "accuracy", said, said, truth, logits=squashed)
+        assert judge.judge(said).score == 0.75
+        assert judge.answers(said).argmax(1).tolist() == [0, 1, 1, 0]
+        np.testing.assert_allclose(judge.answers(said)[:, 1:], chance, rtol=1e-6)
+
+
+@pytest.mark.parametrize("task", ["anomaly", "classification"])
+def test_labels_of_one_kind_give_no_area_under_a_curve(task: str) -> None:
+    outputs = OutputSpec(task, ("a", "b") if task == "classification" else (), threshold=1.0)
+    with pytest.raises(ConfigError, match="needs windows of two kinds at least"):
+        choose_metric("auc", outputs, np.zeros(9, np.int64))
+    chosen, warning = choose_metric(None, outputs, np.zeros(9, np.int64))
+    expected = "agreement" if task == "anomaly" else "accuracy"
+    assert chosen == expected
+    assert (warning is not None) == (task == "anomaly")
+
+
 def test_a_drop_in_an_error_is_told_as_a_share_of_the_float_model_s() -> None:
     truth = RNG.normal(size=(50, 1)).astype(np.float32)
     reference = truth + np.float32(0.1)
@@ -152,4 +207,4 @@ def test_a_metric_that_does_not_fit_the_task_is_refused(
 ) -> None:
     labels = ("a", "b") if task == "classification" else ()
     with pytest.raises(ConfigError, match=message):
-        choose_metric(metric, OutputSpec(task, labels), labelled=True)
+        choose_metric(metric, OutputSpec(task, labels), np.arange(9) % 2)

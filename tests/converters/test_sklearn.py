@@ -6,17 +6,27 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn import datasets, ensemble, linear_model, pipeline, preprocessing, svm, tree
+from sklearn import (
+    datasets,
+    ensemble,
+    linear_model,
+    neural_network,
+    pipeline,
+    preprocessing,
+    svm,
+    tree,
+)
 
 from edgeml import Model
 from edgeml.errors import ConversionError
-from edgeml.manifest import Channel, InputSpec, OutputSpec
+from edgeml.manifest import Channel, InputSpec, OutputSpec, channels
 from edgeml.runtime.graph import read_graph
 from edgeml_converters import Conversion, Spec, convert
-from edgeml_converters.lite import convert_saved_model
+from edgeml_converters.lite import convert_saved_model, tensorflow
 from edgeml_converters.measure import run_tflite
 from edgeml_converters.schemes import SCHEMES
 from edgeml_converters.sources import FloatModel, open_source
+from edgeml_converters.sources.sklearn import linear
 from tests.converters.sklearn_cases import CASES, CLASSES, Case, Data, Floats, fitted, load
 
 DIGITS = tuple("0123456789")
@@ -261,3 +271,62 @@ def test_a_vote_that_three_classes_share_goes_where_predict_sends_it(
     outputs = run_tflite(tflite, everywhere).outputs
     np.testing.assert_allclose(outputs, model.predict(everywhere), atol=1e-4)
     assert (outputs.argmax(1) == machine.predict(everywhere.astype(np.float64))).all()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [linear_model.RidgeClassifier(), neural_network.MLPClassifier((4,), max_iter=9)],
+    ids=lambda one: type(one).__name__,
+)
+def test_several_labels_at_once_are_a_multilabel_model(estimator: Any) -> None:
+    rows = np.random.default_rng(3).normal(size=(60, 4)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nine rounds are too few, and enough here
+        estimator.fit(rows, (rows[:, :3] > 0).astype(int))
+    conversion = convert(estimator, rows, scheme="float32")
+    with Model.load(conversion.bundle) as model:
+        outputs = model.manifest.outputs
+        assert (outputs.task, outputs.labels) == ("multilabel", ("0", "1", "2"))
+        least = 0.5 if outputs.threshold is None else outputs.threshold
+        said = np.array([result.outputs for result in model.predict_batch(rows)]) >= least
+    np.testing.assert_array_equal(said, estimator.predict(rows) == 1)
+    single = OutputSpec("classification", ("0", "1", "2"))
+    spec = Spec("several", 1, InputSpec(channels(list("abcd")), None, 4, 4, (4,)), single)
+    with pytest.raises(ConversionError, match='task should be "multilabel"'):
+        convert(estimator, rows, spec=spec)
+
+
+class _UntilOneSeven:
+    """What a LogisticRegression was until 1.7, with the option that it has no more."""
+
+    def __init__(self, multi_class: str = "auto", solver: str = "lbfgs") -> None:
+        self.multi_class, self.solver = multi_class, solver
+
+    def get_params(self) -> dict[str, str]:
+        return vars(self)
+
+
+@pytest.mark.parametrize(
+    ("multi_class", "solver", "each"),
+    [("ovr", "lbfgs", True), ("auto", "liblinear", True), ("auto", "lbfgs", False)],
+)
+def test_a_class_against_the_rest_has_a_sigmoid_of_its_own(
+    multi_class: str, solver: str, each: bool
+) -> None:
+    rows = np.random.default_rng(3).normal(size=(60, 4)).astype(np.float32)
+    estimator = linear_model.LogisticRegression().fit(rows, rows[:, :3].argmax(1))
+    old = _UntilOneSeven(multi_class, solver)
+    for name in ("coef_", "intercept_", "classes_"):
+        setattr(old, name, getattr(estimator, name))
+    made = linear.probabilities(old).build(tensorflow(), rows).numpy()
+    scores = estimator.decision_function(rows)
+    shares = 1 / (1 + np.exp(-scores)) if each else np.exp(scores)
+    np.testing.assert_allclose(made, shares / shares.sum(1, keepdims=True), rtol=1e-4)
+
+
+def test_a_regressor_of_zeros_and_ones_stays_one() -> None:
+    """It says itself what it is, where a network with one output does not."""
+    rows = np.linspace(0, 1, 40, dtype=np.float32)[:, np.newaxis]
+    truth = (rows[:, 0] > 0.5).astype(int)
+    estimator = tree.DecisionTreeRegressor().fit(rows, truth)
+    assert convert(estimator, rows, labels=truth, scheme="float32").metric == "mse"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeml import Model
 from edgeml.errors import ConversionError
 from edgeml.manifest import InputSpec, OutputSpec, channels
 from edgeml_converters import Spec, convert
@@ -92,3 +93,45 @@ def test_a_keras_2_file_is_read_by_itself_and_the_report_says_so() -> None:
     assert any("Keras 2" in line for line in conversion.warnings)
     assert len(conversion.tflite) <= 74_520
     assert conversion.verdict.agreement > 0.95
+
+
+def test_a_model_trained_in_half_precision_is_converted_in_float32(keras: Any, data: Any) -> None:
+    layers = keras.layers
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        network = keras.Sequential(
+            [keras.Input((20, 2)), layers.Flatten(), layers.Dense(3, activation="softmax")]
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    conversion = convert(network, data[0], scheme="float32")
+    assert any("trained in float16" in line for line in conversion.warnings)
+    assert network.layers[-1].compute_dtype == "float16"
+    weights = network.layers[-1].get_weights()
+    logits = data[0].reshape(len(data[0]), -1) @ weights[0] + weights[1]
+    with Model.load(conversion.bundle) as model:
+        said = np.array([result.outputs for result in model.predict_batch(data[0])])
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    np.testing.assert_allclose(said, shares / shares.sum(1, keepdims=True), atol=1e-5)
+
+
+def test_what_a_model_objects_to_in_its_windows_is_one_line(keras: Any, tmp_path: Path) -> None:
+    layers = keras.layers
+    network = keras.Sequential([keras.Input((8,)), layers.Embedding(20, 2), layers.Flatten()])
+    tokens = np.arange(800).reshape(100, 8)
+    with pytest.raises(
+        ConversionError, match=r"calling Embedding.* is not in \[0, 20\) .*trained on"
+    ):
+        convert(network, tokens)
+    assert convert(network, tokens % 20, scheme="float32").verdict.agreement > 0.999
+
+
+def test_a_signature_of_text_is_refused(keras: Any, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    text = [tf.TensorSpec((None, 8), tf.string)]
+    module.serve = tf.function(tf.strings.to_number, input_signature=text)
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.serve})
+    with pytest.raises(ConversionError, match="input is string, and a device has numbers"):
+        open_source(tmp_path)

@@ -12,12 +12,12 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import IsolationForest
 from sklearn.svm import OneClassSVM
 
-from edgeml import Bundle
+from edgeml import Bundle, Model
 from edgeml.cli.main import main
 from edgeml.errors import ConfigError, InputError
 from edgeml_converters import Spec, convert, read_spec
 from edgeml_converters.bundling import pipeline_of
-from edgeml_converters.guess import guess_spec, layouts, spec_text
+from edgeml_converters.guess import guess_spec, layouts, spec_text, with_labels
 from edgeml_converters.material import gather_material
 from edgeml_converters.sources import FloatModel, open_source
 
@@ -98,6 +98,35 @@ def test_labels_that_count_a_network_s_outputs_say_that_it_is_a_classifier(
     assert convert(network, prepared, labels=values, scheme="float32").metric == "mse"
     with pytest.raises(InputError, match="answers 3 numbers"):
         convert(network, prepared, labels=data[1] / 2, scheme="float32")
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", None])
+def test_one_chance_for_two_classes_is_a_classifier(
+    keras: Any, prepared: Any, data: Any, activation: str | None
+) -> None:
+    """A device reads it as the second label's, behind a sigmoid where the file has none."""
+    layers = keras.layers
+    network = keras.Sequential(
+        [keras.Input((20, 2)), layers.Flatten(), layers.Dense(1, activation=activation)]
+    )
+    moving = data[1] < 2
+    network.compile("adam", keras.losses.BinaryCrossentropy(from_logits=activation is None))
+    network.fit(prepared, moving, epochs=3, verbose=0)
+    conversion = convert(
+        network, prepared, labels=np.where(moving, "moving", "at rest"), scheme="int8"
+    )
+    outputs = Bundle.from_bytes(conversion.bundle).manifest.outputs
+    assert (outputs.task, outputs.labels) == ("classification", ("at rest", "moving"))
+    assert any("one value and the labels are two classes" in one for one in conversion.warnings)
+    with Model.load(conversion.bundle) as model:
+        said = np.array([result.label == "moving" for result in model.predict_batch(prepared)])
+    assert np.mean(said == moving) == pytest.approx(conversion.verdict.score)
+    confusion = conversion.analysis.confusion_chosen
+    assert confusion is not None
+    assert confusion.counts[1][1] == np.sum(said & moving)
+    opened = open_source(network)
+    counted, _ = with_labels(guess_spec(opened, "moving"), opened, moving.astype(np.int64))
+    assert counted.outputs.task == ("classification" if activation else "regression")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What every source becomes, and the checks that all of them share."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ class FloatModel:
         labels: the classifier's own classes, in the order of its outputs; empty where it
             has no names for them.
         task: a manifest's, where the model itself says one; empty where it does not.
-        threshold: the score from which such a model speaks of an anomaly.
+        threshold: the score from which such a model speaks of an anomaly, or of a label.
         shaped: the same model for windows of another shape with as many elements, where
             it takes plain rows; None for one that has a shape of its own.
         lite: the file itself, where the source is a `.tflite` already or became one; None
@@ -143,12 +144,35 @@ def in_batches(
         batch: (n, ...).
         output_shape: of one answer, for n = 0.
         size: how many at a time.
+
+    Raises:
+        ConversionError: the function fails on them: a model may do so in any way.
     """
-    parts = [np.asarray(run(batch[i : i + size]), np.float32) for i in range(0, len(batch), size)]
+    parts = [_answer(run, batch[i : i + size]) for i in range(0, len(batch), size)]
     return np.concatenate(parts) if parts else np.empty((0, *output_shape), np.float32)
+
+
+def _answer(run: Callable[[Floats], Any], windows: Floats) -> Floats:
+    try:
+        return np.asarray(run(windows), np.float32)
+    except (ConversionError, MemoryError):
+        raise
+    except Exception as exc:
+        raise ConversionError(
+            f"the model itself fails on the windows: {first_line(exc)}; are they what it was "
+            "trained on, behind the same preprocessing?"
+        ) from exc
+
+
+_DECORATION: Final = re.compile(r"\x1b\[[0-9;]*m|\{\{[^}]*\}\}")
+"""Colours of a terminal, and what TensorFlow calls its own functions."""
+_INTRODUCES: Final = "Exception encountered when calling"
+"""How Keras begins; the reason stands below."""
 
 
 def first_line(exc: Exception) -> str:
     """The first line that says something, of an exception that may have hundreds."""
-    lines = (line.strip() for line in str(exc).splitlines())
-    return next((line[:300] for line in lines if line), type(exc).__name__)
+    lines = (" ".join(line.split()) for line in _DECORATION.sub("", str(exc)).splitlines())
+    said = [line for line in lines if line][:2]
+    telling = said if said and said[0].startswith(_INTRODUCES) else said[:1]
+    return " ".join(telling)[:300] or type(exc).__name__

@@ -51,7 +51,7 @@ def _from_model(tf: Any, model: Any, framework: str, path: Path) -> FloatModel:
     output_shape = fixed(model.outputs[0].shape, "output")
 
     def call(batch: Any) -> Any:
-        return model(batch, training=False)
+        return tf.cast(model(batch, training=False), tf.float32)
 
     def predict(batch: Floats) -> Floats:
         return in_batches(call, batch, output_shape)

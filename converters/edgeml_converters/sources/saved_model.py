@@ -61,6 +61,12 @@ def from_function(function: Any, keep: Any = None) -> FloatModel:
     specs = [*tf.nest.flatten(positional), *tf.nest.flatten(named)]
     outputs = tf.nest.flatten(function.structured_outputs)
     one_of_each(len(specs), len(outputs))
+    for spec, what in ((specs[0], "input"), (outputs[0], "output")):
+        if not (spec.dtype.is_floating or spec.dtype.is_integer or spec.dtype.is_bool):
+            raise ConversionError(
+                f"the model's {what} is {spec.dtype.name}, and a device has numbers; save a "
+                "signature that takes and gives tensors of numbers"
+            )
     key = next(iter(named), None)
     input_shape = fixed(specs[0].shape, "input")
     output_shape = fixed(outputs[0].shape, "output")

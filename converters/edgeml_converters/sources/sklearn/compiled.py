@@ -69,7 +69,7 @@ class Head:
         trees: whether thresholds decide, which no quantisation may move.
         notes: what its user should know.
         task: a manifest's, where it is neither classification nor regression.
-        threshold: the score from which the estimator itself speaks of an anomaly.
+        threshold: the score from which the estimator itself speaks of an anomaly or a label.
     """
 
     method: str
@@ -105,6 +105,12 @@ def names(estimator: Any) -> tuple[str, ...]:
     if classes.dtype.kind == "f" and (classes == np.rint(classes)).all():
         classes = classes.astype(np.int64)
     return tuple(str(one) for one in classes)
+
+
+def several_labels(estimator: Any) -> bool:
+    """Whether a classifier was trained to say of each label by itself whether it holds."""
+    binarizer = getattr(estimator, "_label_binarizer", None)
+    return str(getattr(binarizer, "y_type_", "")).startswith("multilabel")
 
 
 def dense(weights: npt.ArrayLike, bias: npt.ArrayLike) -> Build:

@@ -1,5 +1,6 @@
 """Linear models: one product, and what turns it into an answer."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from edgeml_converters.sources.sklearn.compiled import (
     chained,
     dense,
     names,
+    several_labels,
     softmax,
     two_logits,
 )
@@ -39,6 +41,8 @@ def probabilities(estimator: Any) -> Head:
     kernel, bias = _weights(estimator)
     if kernel.shape[1] == 1:
         kernel, bias = two_logits(kernel, bias)
+    elif _one_against_rest(estimator):
+        return _shares(estimator)
     build = chained(dense(kernel, bias), softmax)
     return Head("predict_proba", kernel.shape[1], build, as_is, names(estimator))
 
@@ -48,17 +52,36 @@ def decision(estimator: Any) -> Head:
     kernel, bias = _weights(estimator)
     if kernel.shape[1] == 1:
         kernel, bias = np.hstack([-kernel, kernel]), np.hstack([-bias, bias])
-    build = dense(kernel, bias)
-    return Head("decision_function", kernel.shape[1], build, both_sides, names(estimator))
+    build, labels = dense(kernel, bias), names(estimator)
+    if several_labels(estimator):
+        head = Head("decision_function", len(labels), build, as_is, labels)
+        return replace(head, task="multilabel", threshold=0.0)
+    return Head("decision_function", kernel.shape[1], build, both_sides, labels)
 
 
 def stochastic(estimator: Any) -> Head:
     """SGDClassifier: probabilities where its loss is the logarithmic one, else the product."""
     if estimator.loss != "log_loss":
         return decision(estimator)
-    kernel, bias = _weights(estimator)
-    if kernel.shape[1] == 1:
+    if len(estimator.classes_) == 2:
         return probabilities(estimator)
+    return _shares(estimator)
+
+
+def _one_against_rest(estimator: Any) -> bool:
+    """Whether each class of a LogisticRegression has its own sigmoid, as until scikit-learn 1.7.
+
+    What an old file says of that counts only where the scikit-learn that reads it does as it says.
+    """
+    if "multi_class" not in type(estimator)().get_params():
+        return False
+    said, solver = estimator.multi_class, estimator.solver
+    return said == "ovr" or (said in ("auto", "deprecated") and solver == "liblinear")
+
+
+def _shares(estimator: Any) -> Head:
+    """Each class's sigmoid, divided by their sum."""
+    kernel, bias = _weights(estimator)
     product = dense(kernel, bias)
 
     def build(tf: Any, x: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ TREES_STAY_FLOAT = (
 def is_estimator(source: object) -> bool:
     """Whether an object is a scikit-learn estimator, or made like one."""
     return not isinstance(source, type) and all(
-        hasattr(source, name) for name in ("get_params", "fit", "__sklearn_tags__")
+        hasattr(source, name) for name in ("get_params", "set_params", "fit")
     )
 
 
@@ -62,7 +62,7 @@ def from_estimator(estimator: Any, notes: tuple[str, ...] = ()) -> FloatModel:
             because=TREES_STAY_FLOAT if head.trees else "",
             activation="none" if head.classes else None,
             labels=head.classes,
-            task=head.task,
+            task=head.task or ("" if head.classes else "regression"),
             threshold=head.threshold,
             shaped=shaped,
         )
@@ -100,14 +100,7 @@ def _predict(estimator: Any, head: Head, features: int, batch: Floats) -> Floats
     with warnings.catch_warnings():
         # Trained on a table with named columns; a device's windows have an order instead.
         warnings.filterwarnings("ignore", "X does not have valid feature names")
-        try:
-            made = in_batches(run, batch, (head.width,), 16 * BATCH)
-        except MemoryError:
-            raise
-        except Exception as exc:  # of a damaged estimator, its compiled parts raise anything
-            raise ConversionError(
-                f"scikit-learn itself fails on the data: {first_line(exc)}"
-            ) from exc
+        made = in_batches(run, batch, (head.width,), 16 * BATCH)
     if made.shape[1:] != (head.width,):
         raise ConversionError(
             f"scikit-learn gives {list(made.shape[1:])} values where the model has {head.width}; "

@@ -13,6 +13,7 @@ from edgeml_converters.sources.sklearn.compiled import (
     chained,
     dense,
     names,
+    several_labels,
     softmax,
     two_logits,
 )
@@ -35,7 +36,8 @@ def classifier(estimator: Any) -> Head:
         kernel, bias = two_logits(kernel, bias)
         last = "softmax"
     build = chained(hidden, dense(kernel, bias), _activation(last))
-    return Head("predict_proba", np.shape(kernel)[1], build, as_is, labels)
+    task = "multilabel" if several_labels(estimator) else ""
+    return Head("predict_proba", np.shape(kernel)[1], build, as_is, labels, task=task)
 
 
 def regressor(estimator: Any) -> Head:
