@@ -35,7 +35,9 @@ _HELP: Final = {
     "pin": "stay with what serves, or take one release only",
     "unpin": "take what comes",
 }
-_SHOWN: Final = ("state", "release", "installed", "previous", "pinned", "fraction", "reason")
+_SHOWN: Final = (
+    "model", "serves", "state", "release", "here", "back to", "pinned", "refused", "why",
+)  # fmt: skip
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +74,9 @@ def run(args: argparse.Namespace) -> int:
         if args.json:
             print_json({"device": config.device_id, "models": dict(found)})
         else:
-            rows = [(name, *(one[key] for key in _SHOWN)) for name, one in found.items()]
-            print(format_table(("model", *_SHOWN), rows))
+            print(format_table(_SHOWN, [_row(name, one) for name, one in found.items()]))
+            if not found:
+                print(f"\nnothing in {folder}: this device has not run with [updates] yet")
         return 0
     request = Request(args.command, getattr(args, "release", None), args.model)
     if is_held(folder):
@@ -87,6 +90,24 @@ def run(args: argparse.Namespace) -> int:
     else:
         _show(args.command, answer)
     return 0
+
+
+def _row(name: str, standing: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a person wants to know of a model's updates, in the order of `_SHOWN`."""
+    state, release = standing["state"], standing["release"] or "factory"
+    serves = release if state == "probation" else standing["installed"] or "factory"
+    share = standing["fraction"]
+    return (
+        name,
+        serves,
+        state,
+        release if release != serves else None,
+        None if share is None else f"{share:.0%}",
+        None if serves == "factory" else standing["previous"] or "factory",
+        "this" if standing["pinned"] == "" else standing["pinned"],
+        ", ".join(standing["bad"]) or None,
+        standing["reason"],
+    )
 
 
 def _folder(device_id: str, updates: "Updates") -> Path:

@@ -29,6 +29,11 @@ class Change:
     reason: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """As a line for people: `activity-2: fetching -> probing (chunks_complete)`."""
+        step = f"{self.before} -> {self.after} ({self.event})"
+        return ": ".join(part for part in (self.release, step, self.reason) if part)
+
     def as_dict(self) -> dict[str, Any]:
         """The fields of the event that the outbox takes."""
         return {

@@ -4,6 +4,7 @@ from typing import Final
 
 from edgeml.ota.host import Shadowed, Verdict
 from edgeml.ota.journal import Journal
+from edgeml.ota.probation import HICCUP_US
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 from edgeml.releases.rollout import Decision, Ignore, Install, Rule, within
@@ -43,9 +44,13 @@ def exhausted(tries: int) -> str | None:
 def heavier(candidate: Verdict, incumbent: Verdict, limits: Updates) -> str | None:
     """Why a candidate takes too much beside the incumbent; None where not, or nobody knows."""
     if candidate.p95_ms is not None and incumbent.p95_ms is not None:
-        most_ms = incumbent.p95_ms * limits.slower
+        before_ms = incumbent.p95_ms
+        most_ms = max(before_ms * limits.slower, before_ms + HICCUP_US / 1000)
         if candidate.p95_ms > most_ms:
-            return f"slow: a p95 of {candidate.p95_ms:.2f} ms, more than {most_ms:.2f}"
+            return (
+                f"slow: a p95 of {candidate.p95_ms:.2f} ms, more than {most_ms:.2f}; "
+                f"the incumbent's is {before_ms:.2f}"
+            )
     if candidate.peak_rss_mb is not None and incumbent.peak_rss_mb is not None:
         most_mb = incumbent.peak_rss_mb * limits.larger
         if candidate.peak_rss_mb > most_mb:

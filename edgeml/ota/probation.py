@@ -27,6 +27,9 @@ _CONSTANT_FACTOR: Final = 3
 _PATIENCE: Final = 10
 """Probations long that a model may give one answer where no incumbent was watched."""
 
+HICCUP_US: Final = 1000.0
+"""What a window may always take longer: so much a busy processor does to any fast model."""
+
 RECENT: Final = 1000
 """Results after which means begin anew, so that they speak of lately."""
 
@@ -38,7 +41,8 @@ class Limits:
     Attributes:
         windows: results that it must give before it is believed.
         starts: of the process before it is called a crash loop.
-        slower: how many times the incumbent's mean time a window may take.
+        slower: how many times the incumbent's mean time a window may take; a millisecond more
+            it always may.
         less_sure: how far the mean score may fall below the incumbent's, 0 to 1.
         least: results before time and score are compared.
     """
@@ -111,7 +115,7 @@ def worse(now: Incumbent, before: Incumbent, limits: Limits, *, confident: bool)
         A reason that begins with `slow: ` or `unsure: `; None where it is neither.
     """
     if now.mean_us is not None and before.mean_us is not None:
-        most_us = before.mean_us * limits.slower
+        most_us = max(before.mean_us * limits.slower, before.mean_us + HICCUP_US)
         if now.mean_us > most_us:
             return f"slow: {now.mean_us:.0f} us a window, more than {most_us:.0f}"
     if confident and now.mean_score is not None and before.mean_score is not None:

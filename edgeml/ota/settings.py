@@ -27,7 +27,8 @@ class Updates:
         hours: the hours of this device's day, such as (2, 5), for the policy `hours`.
         group: the group of devices that this one is in.
         check_interval_s: between two looks at what is offered.
-        slower: how many times the incumbent's p95 a candidate's may take in the probe.
+        slower: how many times the incumbent's p95 a candidate's may take in the probe; a
+            millisecond more it always may.
         larger: how many times the incumbent's peak of memory it may take there.
         shadow_windows: windows that a candidate sees beside the incumbent before it takes over;
             0 for none.

@@ -55,6 +55,37 @@ def said(capsys: pytest.CaptureFixture[str], *command: str) -> tuple[int, dict[s
     return status, json.loads(out) if out else {}
 
 
+def table(capsys: pytest.CaptureFixture[str], path: str) -> dict[str, str]:
+    """The first model's row of `edgeml update status`, by the names of its columns."""
+    capsys.readouterr()
+    assert main(["update", "status", path]) == 0
+    header, rule, row, *_ = [*capsys.readouterr().out.splitlines(), ""]
+    starts = [i for i in range(len(rule)) if rule[i] == "─" and (i == 0 or rule[i - 1] == " ")]
+    parts = [slice(a, b) for a, b in zip(starts, [*starts[1:], None], strict=True)]
+    return {header[part].strip(): row[part].strip() for part in parts}
+
+
+def test_a_person_sees_what_serves_what_it_goes_back_to_and_what_is_refused(
+    tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(config(tmp_path))
+    assert main(["update", "status", path]) == 0
+    assert "this device has not run with [updates] yet" in capsys.readouterr().out
+    assert main(["update", "apply", path]) == 0
+    seen = table(capsys, path)
+    assert (seen["serves"], seen["state"], seen["back to"]) == (
+        "activity-2",
+        "probation",
+        "factory",
+    )
+    assert main(["update", "rollback", path]) == 0
+    assert main(["update", "pin", path]) == 0
+    seen = table(capsys, path)
+    assert (seen["serves"], seen["state"], seen["back to"]) == ("factory", "idle", "–")
+    assert (seen["pinned"], seen["refused"]) == ("this", "activity-2")
+    assert seen["why"] == "by hand: somebody asked for it"
+
+
 def test_without_a_device_the_command_does_it_and_the_next_start_serves_the_model(
     tmp_path: Path, publisher: Publisher, capsys: pytest.CaptureFixture[str]
 ) -> None:

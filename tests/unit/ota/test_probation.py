@@ -96,10 +96,16 @@ def test_what_the_incumbent_did_before_a_reboot_counts_until_enough_was_seen_sin
 
 
 def test_a_model_slower_than_it_may_be_ends_it() -> None:
+    slow = Probation(LIMITS, Incumbent(5000.0, 0.9))
+    assert verdict(slow, varied(0.9, 19), us=12_500.0) is None
+    assert str(verdict(slow, varied(0.9, 1), us=12_500.0)).startswith("slow: 12500 us a window")
+    assert verdict(Probation(LIMITS, Incumbent(5000.0, 0.9)), varied(0.9, 50), us=9500.0) is None
+
+
+def test_a_fast_model_is_no_slower_for_what_a_busy_processor_takes_from_it() -> None:
+    assert verdict(Probation(LIMITS, Incumbent(100.0, 0.9)), varied(0.9, 50), us=1090.0) is None
     slow = Probation(LIMITS, Incumbent(100.0, 0.9))
-    assert verdict(slow, varied(0.9, 19), us=250.0) is None
-    assert str(verdict(slow, varied(0.9, 1), us=250.0)).startswith("slow: 250 us a window")
-    assert verdict(Probation(LIMITS, Incumbent(100.0, 0.9)), varied(0.9, 50), us=190.0) is None
+    assert verdict(slow, varied(0.9, 50), us=1110.0) == "slow: 1110 us a window, more than 1100"
 
 
 def test_confidence_that_collapses_ends_it() -> None:
@@ -122,22 +128,22 @@ def alarms(lately: Lately, thousands: list[tuple[float, float]]) -> list[str | N
     return found
 
 
-USUAL = (0.9, 100.0)
+USUAL = (0.9, 5000.0)
 
 
 def test_a_thousand_results_that_are_worse_are_one_alarm_until_they_are_well_again() -> None:
-    lately = Lately(Incumbent(100.0, 0.9, count=500), LIMITS)
-    assert alarms(lately, [USUAL, (0.9, 190.0), (0.7, 100.0), USUAL]) == []
-    (slow,) = alarms(lately, [(0.9, 250.0), (0.9, 250.0), USUAL])
-    assert str(slow).startswith("slow: 250 us a window, more than 200")
-    (unsure,) = alarms(lately, [(0.5, 100.0), (0.5, 100.0), USUAL])
+    lately = Lately(Incumbent(5000.0, 0.9, count=500), LIMITS)
+    assert alarms(lately, [USUAL, (0.9, 9500.0), (0.7, 5000.0), USUAL]) == []
+    (slow,) = alarms(lately, [(0.9, 12_500.0), (0.9, 12_500.0), USUAL])
+    assert str(slow).startswith("slow: 12500 us a window, more than 10000")
+    (unsure,) = alarms(lately, [(0.5, 5000.0), (0.5, 5000.0), USUAL])
     assert str(unsure).startswith("unsure: a mean score of 0.50, less than 0.60")
 
 
 def test_where_nothing_is_known_of_before_the_first_thousand_are_what_is_usual() -> None:
     lately = Lately(Incumbent(1.0, 1.0, count=3), LIMITS)
     assert alarms(lately, [USUAL, USUAL, USUAL]) == []
-    assert len(alarms(lately, [(0.9, 250.0), USUAL])) == 1
+    assert len(alarms(lately, [(0.9, 12_500.0), USUAL])) == 1
 
 
 def test_a_score_that_is_no_confidence_may_fall_as_it_likes() -> None:
