@@ -150,8 +150,12 @@ class Service:
             self._notifier.reloading()
             try:
                 prepared = _prepared(self._path)
-            except EdgeMLError as exc:
-                log.error("%s; the device goes on as before", exc)  # noqa: TRY400
+            except Exception as exc:
+                if isinstance(exc, EdgeMLError):
+                    log.error("%s; the device goes on as before", exc)  # noqa: TRY400
+                else:
+                    # systemd waits for an answer, whatever nobody thought of.
+                    log.exception("the new configuration fails; the device goes on as before")
                 self._notifier.ready("as before: the new configuration is wrong")
                 return
             replaced, self._following = self._following, prepared

@@ -19,6 +19,7 @@ import pytest
 
 from edgeml.bundle import pack
 from edgeml.clock import ManualClock
+from edgeml.daemon.notify import Notifier
 from edgeml.daemon.service import DRAIN_S, Service
 from edgeml.fleet.localbroker import free_port
 from edgeml.manifest import OutputSpec
@@ -180,6 +181,21 @@ def test_a_reload_takes_the_new_file_and_survives_a_wrong_one(manager: Manager) 
     assert "misspelt as 'devise'" in log
     assert "none.tflite: cannot be read" in log
     assert "goes on as before" in log
+
+
+def test_a_reload_that_fails_as_nobody_thought_of_is_answered_and_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(path: Path) -> None:
+        raise RuntimeError("an interpreter's own error")
+
+    told: list[str] = []
+    monkeypatch.setattr("edgeml.daemon.service._prepared", fail)
+    monkeypatch.setattr(Notifier, "ready", lambda _, status: told.append(status))
+    Service(Path("device.toml"))._prepare_following()
+    assert told == ["as before: the new configuration is wrong"]
+    assert "an interpreter's own error" in caplog.text
+    assert "goes on as before" in caplog.text
 
 
 def test_a_source_that_ends_slowly_takes_from_the_time_to_deliver_what_is_left() -> None:
