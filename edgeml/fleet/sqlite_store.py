@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.errors import StoreError
-from edgeml.fleet.accounting import News, progress_of, unaccounted
+from edgeml.fleet import sqlite_read as read
+from edgeml.fleet.accounting import News, progress_of
+from edgeml.fleet.sqlite_prune import prune
 from edgeml.fleet.sqlite_rows import (
     INSERT_EVENT,
     INSERT_GAP,
@@ -48,15 +50,6 @@ _UPDATE_OUTBOX: Final = (
     "missing = missing + ?3, last_seq = max(last_seq, ?4), "
     "last_end_s = CASE WHEN ?4 > last_seq THEN ?5 ELSE last_end_s END, "
     "last_label = CASE WHEN ?4 > last_seq THEN ?6 ELSE last_label END WHERE id = ?7"
-)
-_DELETE_OLD: Final = (
-    "DELETE FROM result_rows WHERE outbox_id = ? AND received_s < ?",
-    "DELETE FROM event_rows WHERE outbox_id = ? AND received_s < ?",
-    "DELETE FROM sample_rows WHERE outbox_id = ? AND received_s < ?",
-)
-_RESULT_COLUMNS: Final = (
-    "device, outbox, seq, model, model_version, model_digest, start_s, end_s, label, score, "
-    "outputs, pre_us, invoke_us, post_us, window, extra, received_s"
 )
 
 
@@ -126,77 +119,42 @@ class SQLiteStore:
     def progress(self, device: str, outbox: str) -> Progress:
         """How far the store is with one outbox; mark 0 for one it never heard of."""
         with self._translated():
-            query = "SELECT id FROM outboxes WHERE device = ? AND outbox = ?"
-            row = self._db.execute(query, (device, outbox)).fetchone()
-            spans = Spans() if row is None else self._spans(row["id"])
-        return progress_of(device, outbox, spans)
+            return read.progress(self._db, device, outbox)
 
     def current(self) -> Sequence[Progress]:
         """How far it is with the outbox that each device used last."""
-        query = "SELECT id, device, outbox FROM outboxes ORDER BY device, seen_s, id"
         with self._translated():
-            latest = {row["device"]: row for row in self._db.execute(query)}
-            return [
-                progress_of(device, row["outbox"], self._spans(row["id"]))
-                for device, row in latest.items()
-            ]
+            return read.current(self._db)
 
     def status(self) -> Sequence[DeviceStatus]:
         """Every device, by id."""
         with self._translated():
-            rows = self._db.execute("SELECT * FROM devices ORDER BY device").fetchall()
-            return [self._status(row) for row in rows]
+            return read.status(self._db)
 
     def results(self, device: str | None = None) -> Iterator[Mapping[str, Any]]:
         """Every result, by device, outbox and number, as flat rows for an export."""
-        where = "" if device is None else "WHERE device = ?"
-        query = f"SELECT {_RESULT_COLUMNS} FROM results {where} ORDER BY device, outbox, seq"  # noqa: S608
         with self._translated():
-            for row in self._db.execute(query, () if device is None else (device,)):
-                yield dict(row)
+            yield from read.rows(self._db, read.RESULTS, "r.seq", device)
 
     def samples(self, device: str | None = None) -> Iterator[Mapping[str, Any]]:
         """Every sample, by device, outbox and number; `npy` is the window."""
-        where = "" if device is None else "WHERE device = ?"
-        query = f"SELECT * FROM samples {where} ORDER BY device, outbox, seq"  # noqa: S608
         with self._translated():
-            for row in self._db.execute(query, () if device is None else (device,)):
-                yield dict(row)
+            yield from read.rows(self._db, read.SAMPLES, "s.seq", device)
 
     def gaps(self, device: str | None = None) -> Sequence[Mapping[str, Any]]:
         """Every gap record: device, outbox, first, last, reason, time_s."""
-        where = "" if device is None else "WHERE device = ?"
-        query = f"SELECT * FROM gaps {where} ORDER BY device, outbox, first"  # noqa: S608
         with self._translated():
-            return [
-                dict(row) for row in self._db.execute(query, () if device is None else (device,))
-            ]
+            return read.gaps(self._db, device)
 
     def letters(self) -> Sequence[Mapping[str, Any]]:
         """Every dead letter: received_s, topic, reason, payload."""
-        query = "SELECT received_s, topic, reason, payload FROM dead_letters ORDER BY id"
         with self._translated():
-            return [dict(row) for row in self._db.execute(query)]
+            return read.letters(self._db)
 
     def prune(self, before_s: float) -> int:
         """Delete what was received before a unix time; how many rows there were."""
-        rows = 0
         with self._translated():
-            self._db.execute("DELETE FROM dead_letters WHERE received_s < ?", (before_s,))
-            outboxes = self._db.execute("SELECT id FROM outboxes").fetchall()
-            # One outbox at a time, so that an ingest on the same store never waits for long.
-            for (outbox_id,) in outboxes:
-                with self._transaction():
-                    results, events, samples = (
-                        self._db.execute(query, (outbox_id, before_s)).rowcount
-                        for query in _DELETE_OLD
-                    )
-                    self._db.execute(
-                        "UPDATE outboxes SET results = results - ? WHERE id = ?",
-                        (results, outbox_id),
-                    )
-                rows += results + events + samples
-        return rows
+            return prune(self._db, self._transaction, before_s)
 
     def _account(self, device: str, outbox: str, received_s: float) -> "_Account":
         found = self._db.execute(_SELECT_ACCOUNT, (device, outbox)).fetchall()
@@ -253,10 +211,6 @@ class SQLiteStore:
             row = self._db.execute(query, key).fetchone()
         return int(row[0])
 
-    def _spans(self, outbox_id: int) -> Spans:
-        query = "SELECT first, last FROM spans WHERE outbox_id = ? ORDER BY first"
-        return Spans(tuple((row[0], row[1]) for row in self._db.execute(query, (outbox_id,))))
-
     def _replace_spans(self, accounts: Iterable["_Account"]) -> None:
         gone: list[tuple[int, int]] = []
         there: list[tuple[int, int, int]] = []
@@ -311,26 +265,6 @@ class SQLiteStore:
         self._db.execute(
             "UPDATE devices SET health = ?, health_s = ? WHERE device = ?",
             (json.dumps(health), received_s, device),
-        )
-
-    def _status(self, row: sqlite3.Row) -> DeviceStatus:
-        device = row["device"]
-        outboxes = self._db.execute(
-            "SELECT * FROM outboxes WHERE device = ? ORDER BY seen_s, id", (device,)
-        ).fetchall()
-        last = outboxes[-1] if outboxes else None
-        return DeviceStatus(
-            device=device,
-            online=bool(row["online"]),
-            seen_s=row["seen_s"],
-            model=row["model"],
-            results=sum(outbox["results"] for outbox in outboxes),
-            missing=sum(outbox["missing"] for outbox in outboxes),
-            unaccounted=sum(unaccounted(self._spans(outbox["id"])) for outbox in outboxes),
-            last_result_s=None if last is None else last["last_end_s"],
-            last_label=None if last is None else last["last_label"],
-            health=json.loads(row["health"]),
-            health_s=row["health_s"],
         )
 
     @contextmanager

@@ -57,3 +57,34 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreError):
         SQLiteStore(path)
+
+
+def test_an_export_takes_rows_as_they_stand_and_sorts_none(tmp_path: Path) -> None:
+    """A billion rows sorted are as much again in a file that nobody has room for."""
+    asked: list[str] = []
+    with closing(SQLiteStore(tmp_path / "store.db")) as store:
+        take(store, results(1, 2))
+        store._db.set_trace_callback(asked.append)
+        assert [row["seq"] for row in store.results()] == [1, 2]
+        assert list(store.samples()) == list(store.gaps()) == []
+        store._db.set_trace_callback(None)
+        assert len(asked) == 3
+        for query in asked:
+            plan = [row["detail"] for row in store._db.execute(f"EXPLAIN QUERY PLAN {query}")]
+            assert not [step for step in plan if "TEMP" in step], plan
+
+
+def test_retention_lets_an_ingest_in_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgeml.fleet.sqlite_prune._AT_ONCE", 10)
+    asked: list[str] = []
+    with closing(SQLiteStore(tmp_path / "store.db")) as store:
+        take(store, results(*range(1, 56)), at_s=100.0)
+        take(store, results(*range(56, 91)), at_s=200.0)
+        store._db.set_trace_callback(asked.append)
+        assert store.prune(150.0) == 55
+        store._db.set_trace_callback(None)
+        assert asked.count("BEGIN IMMEDIATE") >= 90 / 10
+        assert [row["seq"] for row in store.results()] == [*range(56, 91)]
+        assert store.status()[0].results == 35
