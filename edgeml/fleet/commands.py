@@ -153,7 +153,7 @@ def rollout(args: Namespace, connection: Connection) -> Outcome:
 
     Raises:
         ConfigError: an option cannot be read.
-        UpdateError: it was halted before, or a newer release is rolled out.
+        UpdateError: there is no such release, it was halted before, or a newer one is rolled out.
     """
     from edgeml.fleet.conductor import Conductor
     from edgeml.fleet.repo.repository import Repository
@@ -172,6 +172,7 @@ def rollout(args: Namespace, connection: Connection) -> Outcome:
         hours=None if args.hours is None else hours(args.hours),
         expires_s=expires_s,
     )
+    ruling.check()
     policy = Policy(
         _stages(args.stages), args.max_failure_rate, args.confidence, seconds(args.soak)
     )

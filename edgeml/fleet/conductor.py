@@ -22,7 +22,7 @@ from edgeml.releases.names import parse_release_id
 from edgeml.releases.rollout import BUCKETS, Rule
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection
-from edgeml.sync.line import Line, Received, Up
+from edgeml.sync.line import Down, Line, Received, Up
 from edgeml.sync.link import Link
 
 _STEP_S: Final = 1.0
@@ -169,11 +169,14 @@ class Conductor:
         outcomes, nearest = self.reports.outcomes(rule), self.reports.nearest(rule)
         return judge(self._policy, rule.upto, in_stage_s, outcomes, nearest)
 
+    def _say(self, rule: Rule | None, reason: str) -> None:
+        said = (0 if rule is None else rule.upto), reason
+        if said != self._said:
+            self._said = said
+            self._tell(*said)
+
     def _follow(self, verdict: Verdict, rule: Rule | None) -> Ending | None:
-        upto = 0 if rule is None else rule.upto
-        if (upto, verdict.reason) != self._said:
-            self._said = upto, verdict.reason
-            self._tell(upto, verdict.reason)
+        self._say(rule, verdict.reason)
         if verdict.halt:
             return self._halt(verdict.reason)
         if verdict.done:
@@ -212,6 +215,8 @@ class Conductor:
         for event in self._link.step(timeout_s):
             if isinstance(event, Up):
                 self._up_s = self._clock.monotonic_s()
+            elif isinstance(event, Down):
+                self._say(rule, f"waits for the broker: {event.reason}")
             elif isinstance(event, Received):
                 with contextlib.suppress(ProtocolError):
                     self.reports.hear(event.topic, event.payload, since_s)

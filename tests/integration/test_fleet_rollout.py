@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from edgeml.cli.main import main
 from edgeml.errors import UpdateError
-from edgeml.fleet.localbroker import LocalBroker
+from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.fleet.repo import contents
 from edgeml.fleet.repo.repository import Repository
 from edgeml.sync import topics
@@ -87,6 +88,19 @@ def test_a_release_that_everybody_takes_is_led_to_the_end(
     assert ending["outcomes"] == {"pending": 0, "good": 20, "failed": 0}
     stages = dict.fromkeys(line.split(" %")[0] for line in done.stderr.splitlines())
     assert list(stages) == ["0", "1", "10", "50", "100"]
+
+
+def test_what_is_not_there_to_be_rolled_out_is_an_error_before_a_broker_is_asked(
+    repository: Repository, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = ["--broker", f"mqtt://127.0.0.1:{free_port()}"]
+    for release, root, said in (
+        ("activity-9", repository.folder.root, "activity-9: no such release here"),
+        ("activity-1", tmp_path / "other", f"edgeml repo init {tmp_path / 'other'}"),
+    ):
+        status = main(["fleet", "rollout", release, "--repo", str(root), *nobody])
+        assert status == UpdateError.exit_code
+        assert said in capsys.readouterr().err
 
 
 def test_a_release_that_devices_refuse_is_halted(

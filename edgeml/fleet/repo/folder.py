@@ -80,6 +80,17 @@ class Folder:
             raise UpdateError(f"{self.root}: cannot be written ({exc.strerror})") from exc
         write_file(self.root / ".gitignore", _GITIGNORE.encode())
 
+    def check(self) -> None:
+        """That there is a repository.
+
+        Raises:
+            UpdateError: there is none.
+        """
+        if not self.settings.exists():
+            raise UpdateError(
+                f"{self.root}: no repository in it; make one: edgeml repo init {self.root}"
+            )
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other commands out.
@@ -88,8 +99,7 @@ class Folder:
             BusyError: another one is at work.
             UpdateError: there is no repository here.
         """
-        if not self.settings.exists():
-            raise UpdateError(f"{self.root}: no repository in it; make one: edgeml repo init")
+        self.check()
         with (self.root / ".lock").open("a") as lock:
             self._take(lock.fileno())
             yield

@@ -148,7 +148,7 @@ class Repository:
         """
         with self.open() as ledger:
             if names.release_target(release) not in ledger.targets.signed.targets:
-                raise _unknown(release)
+                raise unknown(release)
             now_s = int(self._clock.now_s())
             rule = Rule(release, group, upto, now_s, now_s + expires_s, spread_s, hours)
             before = contents.rules(ledger).get((group, rule.name))
@@ -198,7 +198,7 @@ class Repository:
         with self.open() as ledger:
             target = names.release_target(release)
             if ledger.targets.signed.targets.pop(target, None) is None:
-                raise _unknown(release)
+                raise unknown(release)
             contents.put_revoked(ledger, [*contents.revoked(ledger), release])
             changed = ["targets"]
             for (group, name), rule in contents.rules(ledger).items():
@@ -321,5 +321,6 @@ def _check_plan(role: str, plan: RoleKeys) -> None:
         )
 
 
-def _unknown(release: str) -> UpdateError:
+def unknown(release: str) -> UpdateError:
+    """What is raised where no such release is here."""
     return UpdateError(f"{release}: no such release here; `edgeml repo status` lists them")

@@ -10,7 +10,7 @@ from edgeml.errors import LinkError
 from edgeml.fleet.repo import contents
 from edgeml.fleet.repo.ledger import Ledger
 from edgeml.fleet.repo.publish import Outgoing, Record, to_folder
-from edgeml.fleet.repo.repository import Repository
+from edgeml.fleet.repo.repository import Repository, unknown
 from edgeml.fleet.repo.seed import Seeder
 from edgeml.releases.names import parse_release_id
 from edgeml.releases.rollout import Rule
@@ -47,6 +47,16 @@ class RepositoryRuling:
     expires_s: int = 7200
     lasting_s: int = 86_400
     clock: Clock = field(default_factory=SystemClock)
+
+    def check(self) -> None:
+        """That there is such a release to let in, before anybody is connected to.
+
+        Raises:
+            UpdateError: there is no repository, or no such release in it.
+        """
+        self.repository.folder.check()
+        if self.release not in contents.releases(Ledger.read(self.repository.folder)):
+            raise unknown(self.release)
 
     def read(self) -> Rule | None:
         """The rule that holds for the release's model in the group."""

@@ -36,6 +36,7 @@ class Fleet:
     offline: set[str] = field(default_factory=set)
     epoch: int = 0
     lasting: bool = False
+    told: list[str] = field(default_factory=list)
     busy: int = 0
     """So many calls of the repository find it locked; the rule of a halt is written by then."""
 
@@ -104,8 +105,9 @@ class Fleet:
     def conductor(self) -> Conductor:
         line = MemoryLine(self.broker, filters("f"))
         made = Conductor(
-            RELEASE, self, POLICY, Connection("mqtt://nowhere"), "f", clock=self.clock, line=line
-        )
+            RELEASE, self, POLICY, Connection("mqtt://nowhere"), "f", clock=self.clock, line=line,
+            tell=lambda _, reason: self.told.append(reason),
+        )  # fmt: skip
         line.open()
         return made
 
@@ -117,6 +119,16 @@ class Fleet:
                 return ending
             self.clock.advance(60)
         return None
+
+
+def test_somebody_who_watches_is_told_once_that_the_broker_is_gone() -> None:
+    fleet = Fleet()
+    conductor = fleet.conductor()
+    conductor.step(0.0)
+    fleet.broker.kill()
+    conductor.step(0.0)
+    conductor.step(0.0)
+    assert fleet.told == ["waits for the broker: the broker died"]
 
 
 def test_a_good_release_reaches_everybody_stage_by_stage() -> None:
