@@ -16,11 +16,14 @@ import numpy.typing as npt
 from edgeml_converters.granularity import fit_to_size
 from edgeml_converters.lite import quantise
 from edgeml_converters.measure import run_tflite
-from edgeml_converters.ranges import MAX_WINDOWS, clipped
+from edgeml_converters.ranges import clipped
+from edgeml_converters.samples import spread
 from edgeml_converters.slim import slim
 
 Floats = npt.NDArray[np.float32]
 
+MAX_WINDOWS: Final = 100
+"""How many of the calibration windows ranges are chosen on."""
 MUCH_SMALLER: Final = 0.95
 AS_GOOD: Final = 1.1
 """How much larger the error may be for a file that is smaller by a twentieth."""
@@ -63,14 +66,14 @@ def convert_int8(
         ConversionError: the converter refuses the model.
         BackendError: the interpreter refuses what it made.
     """
-    judged = calibration[:MAX_WINDOWS]
+    judged = spread(calibration, MAX_WINDOWS)
     reference = run_tflite(wide, judged).outputs
 
     def error(tflite: bytes) -> float:
         """Root mean squared, on the calibration windows."""
         return float(np.sqrt(np.mean((run_tflite(tflite, judged).outputs - reference) ** 2)))
 
-    choices = (wide, clipped(wide, calibration)) if clip else (wide,)
+    choices = (wide, clipped(wide, judged)) if clip else (wide,)
     made = {ranges: quantise(ranges, io) for ranges in choices}
     errors = {ranges: error(tflite) for ranges, tflite in made.items()}
     best = min(made, key=lambda ranges: errors[ranges])

@@ -21,6 +21,7 @@ from edgeml.runtime.graph import TENSOR_TYPES
 from edgeml.runtime.quiet import quiet_native_log
 from edgeml_converters.analysis import Layer
 from edgeml_converters.inspection import CASTS, operator_name, unpack_model
+from edgeml_converters.samples import spread
 
 Floats = npt.NDArray[np.float32]
 
@@ -82,7 +83,7 @@ def layer_errors(float_tflite: bytes, made: bytes, windows: Floats) -> tuple[Lay
     Args:
         float_tflite: the float file, with the names of its tensors.
         made: a file quantised from the same graph; names may be gone.
-        windows: float32 (n, *model input), preprocessed, n at least 1; the first 16 are run.
+        windows: float32 (n, *model input), preprocessed, n at least 1; 16 of them are run.
 
     Returns:
         Empty where the two files have not the same operators in the same order.
@@ -96,7 +97,7 @@ def layer_errors(float_tflite: bytes, made: bytes, windows: Floats) -> tuple[Lay
         return ()
     before, after = _Observed(float_tflite), _Observed(made)
     shown = [_Sums() for _ in pairs]
-    for window in windows[:MAX_WINDOWS]:
+    for window in spread(windows, MAX_WINDOWS):
         before.run(window)
         after.run(window)
         for sums, (_, mine, other, _) in zip(shown, pairs, strict=True):

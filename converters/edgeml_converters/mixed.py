@@ -18,6 +18,7 @@ from edgeml_converters.int8 import Int8
 from edgeml_converters.layers import readable
 from edgeml_converters.lite import quantise
 from edgeml_converters.measure import run_tflite
+from edgeml_converters.samples import spread
 from edgeml_converters.slim import slim
 
 Floats = npt.NDArray[np.float32]
@@ -49,7 +50,7 @@ def mixtures(int8: Int8, io: str, calibration: Floats) -> Iterator[tuple[bytes, 
 def rank(int8: Int8, io: str, calibration: Floats) -> list[str]:
     """The names of all layers, the one whose quantisation costs most first."""
     names = layer_names(int8.calibrated)
-    windows = calibration[:RANKING_WINDOWS]
+    windows = spread(calibration, RANKING_WINDOWS)
     reference = run_tflite(int8.calibrated, windows).outputs
 
     def error(name: str) -> float:

@@ -10,6 +10,7 @@ than their share of the squared error.
 
 import contextlib
 import warnings
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -21,10 +22,12 @@ from edgeml_converters.inspection import pack_model, unpack_model
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
 
+Counts = npt.NDArray[np.int64]
+Range = tuple[float, float]
+
 BINS: Final = 2048
 STEPS: Final = 255
 SHARES: Final = tuple(float(share) for share in np.linspace(1.0, 0.3, 36))
-MAX_WINDOWS: Final = 100
 _FLOAT32: Final = 0
 
 
@@ -33,7 +36,7 @@ def clipped(calibrated: bytes, windows: Floats) -> bytes:
 
     Args:
         calibrated: from `lite.calibrate`.
-        windows: float32 (n, *model input), preprocessed; the first 100 are used.
+        windows: float32 (n, *model input), preprocessed: some of those it was calibrated on.
 
     Raises:
         BackendError: the interpreter refuses the model.
@@ -43,8 +46,8 @@ def clipped(calibrated: bytes, windows: Floats) -> bytes:
     ends = {int(i) for i in (*graph.inputs, *graph.outputs)}
     # Nothing is to be seen in what no operator computes, as intermediates of a fused layer.
     made = {int(i) for operator in graph.operators for i in operator.outputs}
-    inner = [
-        i
+    held = {
+        i: _with_zero(tensor.quantization)
         for i, tensor in enumerate(graph.tensors)
         if i in made
         and tensor.type == _FLOAT32
@@ -52,27 +55,38 @@ def clipped(calibrated: bytes, windows: Floats) -> bytes:
         and tensor.quantization is not None
         and tensor.quantization.min is not None
         and model.buffers[tensor.buffer].data is None
-    ]
-    for i, values in _observe(calibrated, inner, windows[:MAX_WINDOWS]).items():
-        low, high = best_range(values)
+    }
+    for i, counts in _count(calibrated, held, windows).items():
+        low, high = best_range(*held[i], counts)
         graph.tensors[i].quantization.min = [low]
         graph.tensors[i].quantization.max = [high]
     return pack_model(model)
 
 
-def best_range(values: npt.NDArray[Any]) -> tuple[float, float]:
-    """The range around zero with the least squared error when `values` become 8-bit.
+def _with_zero(seen: Any) -> Range:
+    """From the smallest to the largest value that calibration saw, and zero, which is exact."""
+    return min(float(seen.min[0]), 0.0), max(float(seen.max[0]), 0.0)
+
+
+def count(values: npt.NDArray[Any], low: float, high: float) -> Counts:
+    """How many values lie in each of `BINS` equal parts of a range; none lies outside."""
+    return np.histogram(np.clip(values, low, high), BINS, (low, high))[0]
+
+
+def best_range(low: float, high: float, counts: Counts) -> Range:
+    """The range around zero with the least squared error when values become 8-bit.
 
     Args:
-        values: finite, of any shape.
+        low: the smallest of them, not above zero.
+        high: the largest, not below zero.
+        counts: from `count`.
 
     Returns:
         Low and high: the same share, 0.3 to 1, of what was seen.
     """
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if low == high:
         return low, high
-    counts, edges = np.histogram(values, BINS, (low, high))
+    edges = np.linspace(low, high, BINS + 1)
     centres = (edges[1:] + edges[:-1]) / 2
     errors = [_error(centres, counts, low * share, high * share) for share in SHARES]
     share = SHARES[int(np.argmin(errors))]
@@ -85,15 +99,13 @@ def _error(centres: Wide, counts: npt.NDArray[Any], low: float, high: float) -> 
     return float(np.sum(counts * (centres - quantised) ** 2))
 
 
-def _observe(
-    tflite: bytes, tensors: list[int], windows: Floats
-) -> dict[int, npt.NDArray[np.float32]]:
-    """What each of these tensors held, over all windows."""
+def _count(tflite: bytes, held: Mapping[int, Range], windows: Floats) -> dict[int, Counts]:
+    """What each of these tensors held, counted by window, since all of it would fill the memory."""
     from ai_edge_litert.interpreter import Interpreter
 
     from edgeml.runtime.quiet import quiet_native_log
 
-    seen: dict[int, list[npt.NDArray[np.float32]]] = {i: [] for i in tensors}
+    seen: dict[int, Counts] = {}
     try:
         with quiet_native_log(), warnings.catch_warnings():
             # It warns that keeping every tensor takes memory, which is the purpose here.
@@ -104,9 +116,9 @@ def _observe(
         for window in windows:
             interpreter.set_tensor(given, window[np.newaxis])
             interpreter.invoke()
-            for i in tensors:
+            for i, (low, high) in held.items():
                 with contextlib.suppress(ValueError):  # an output that nobody reads has no memory
-                    seen[i].append(interpreter.get_tensor(i).ravel())
+                    seen[i] = seen.get(i, 0) + count(interpreter.get_tensor(i), low, high)
     except (ValueError, RuntimeError) as exc:
         raise BackendError(f"the interpreter cannot show the model's inner tensors: {exc}") from exc
-    return {i: np.concatenate(values) for i, values in seen.items() if values}
+    return seen

@@ -186,6 +186,17 @@ def warnings_about(windows: Floats, inputs: InputSpec, what: str) -> tuple[str, 
     return tuple(found)
 
 
+def spread(windows: Floats, most: int) -> Floats:
+    """At most so many windows, from the first to the last of all.
+
+    The first ones would not do: data of several classes often lie class by class.
+    """
+    if len(windows) <= most:
+        return windows
+    chosen: Floats = windows[np.linspace(0, len(windows) - 1, most).round().astype(np.int64)]
+    return chosen
+
+
 def shortened(names: Sequence[str], most: int = 3) -> str:
     """The first few names, and how many more there are."""
     more = len(names) - most

@@ -15,7 +15,7 @@ from edgeml_converters.granularity import fit_to_size
 from edgeml_converters.inspection import read_weights, unpack_model
 from edgeml_converters.lite import calibrate, convert_saved_model, quantise, quantise_int16
 from edgeml_converters.measure import run_tflite
-from edgeml_converters.ranges import best_range, clipped
+from edgeml_converters.ranges import best_range, clipped, count
 from edgeml_converters.schemes import BY_TENSORFLOW, SCHEMES, check_applied
 from edgeml_converters.slim import WEIGHTS_ALIGNMENT, slim
 from edgeml_converters.sources import open_source
@@ -47,16 +47,31 @@ def _error_in(values: Any, low: float, high: float) -> float:
 def test_one_value_far_out_does_not_coarsen_all_the_others() -> None:
     values = np.random.default_rng(1).normal(size=400_000)
     values[7] = 30.0
-    low, high = best_range(values)
+    low, high = best_range(values.min(), 30.0, count(values, values.min(), 30.0))
     assert high < 24
     assert _error_in(values, low, high) < 0.8 * _error_in(values, values.min(), 30.0)
 
 
 def test_a_tensor_that_never_varies_still_has_a_range_with_zero_in_it() -> None:
-    assert best_range(np.zeros(10)) == (0.0, 0.0)
-    low, high = best_range(np.full(10, 3.0))
+    assert best_range(0.0, 0.0, count(np.zeros(10), 0.0, 0.0)) == (0.0, 0.0)
+    low, high = best_range(0.0, 3.0, count(np.full(10, 3.0), 0.0, 3.0))
     assert low == 0.0
     assert high == pytest.approx(3.0, abs=0.02)
+
+
+def test_data_that_lie_class_by_class_give_the_ranges_of_all_classes(
+    keras: Any,
+) -> None:
+    """Folders of pictures are read so, and the first hundred windows are of one class."""
+    layers = keras.layers
+    network = keras.Sequential([keras.Input((4,)), layers.Dense(8, "relu"), layers.Dense(2)])
+    windows = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
+    windows *= np.repeat([0.01, 1, 100], 100)[:, np.newaxis].astype(np.float32)
+    sharp, mixed_up = (
+        convert(network, windows[order], scheme="int8").verdict.rmse
+        for order in (np.arange(300), np.random.default_rng(1).permutation(300))
+    )
+    assert sharp < 1.2 * mixed_up
 
 
 def test_narrower_ranges_leave_the_input_s_and_the_output_s_alone(

@@ -16,6 +16,7 @@ import numpy as np
 
 from edgeml.errors import ConversionError
 from edgeml_converters.environments import Environment, run_worker
+from edgeml_converters.samples import spread
 from edgeml_converters.sources.float_model import FloatModel, Floats, LiteFile, finite
 from edgeml_converters.sources.layout import channels_last, settle, to_first, to_last
 
@@ -82,7 +83,7 @@ def proven(
     Raises:
         ConversionError: the framework answers NaN, or no candidate answers as it does.
     """
-    windows = prepared[:PROOF_WINDOWS]
+    windows = spread(prepared, PROOF_WINDOWS)
     plain = to_first(windows) if last else windows
     reference = finite(predict(plain), framework)
     with tempfile.TemporaryDirectory(prefix="edgeml-foreign-") as folder:
