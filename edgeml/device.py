@@ -17,7 +17,7 @@ from edgeml.health import DeviceHealth, loop_health
 from edgeml.lane import Lane
 from edgeml.manifest import NAME_PATTERN
 from edgeml.monitor.latency import Latency
-from edgeml.reactions import Action, Reaction, check_reaction, react
+from edgeml.reactions import Action, Reaction, react, watched
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sampling import Sampler, Samples
@@ -177,6 +177,7 @@ class Device:
 
         Several labels of a multi-label model, or of a detector, may hold at once. Each model
         that has the label is watched by itself; what a gate keeps from one counts as without it.
+        No update takes the label away from one.
         The calls are made in the loop, before `run` yields; what they raise ends the loop.
 
         Args:
@@ -189,7 +190,9 @@ class Device:
         Raises:
             ConfigError: no model has such a label or such a name.
         """
-        check_reaction(self.models, label, model)
+        for name in watched(self.models, label, model):
+            if self._updating is not None:
+                self._updating.need(name, label)
         self._reactions.append(Reaction(label, windows, model, began, ended))
 
     def on_update(self, callback: "Callable[[Change], object]") -> None:

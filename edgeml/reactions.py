@@ -108,8 +108,8 @@ def react(reactions: Sequence[Reaction], lane: Lane, result: Result) -> None:
             reaction.push(lane.withheld, (), result)
 
 
-def check_reaction(models: Sequence[Model], label: str, name: str | None) -> None:
-    """See that some model can give the label.
+def watched(models: Sequence[Model], label: str, name: str | None) -> list[str]:
+    """The names of the models that can give the label: of one, or of every one.
 
     Raises:
         ConfigError: no model has such a label or such a name.
@@ -117,9 +117,11 @@ def check_reaction(models: Sequence[Model], label: str, name: str | None) -> Non
     names = [model.ref.name for model in models]
     if name is not None and name not in names:
         raise ConfigError(f"no model {name!r}; there is {', '.join(names)}{nearest(name, names)}")
-    watched = [model for model in models if name in (None, model.ref.name)]
-    labels = [known for model in watched for known in labels_of(model)]
-    if label not in labels:
+    known = {one.ref.name: labels_of(one) for one in models if name in (None, one.ref.name)}
+    found = [one for one, labels in known.items() if label in labels]
+    if not found:
+        labels = [one for each in known.values() for one in each]
         raise ConfigError(
             f"no label {label!r}; there is {', '.join(labels) or 'none'}{nearest(label, labels)}"
         )
+    return found

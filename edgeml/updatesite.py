@@ -17,7 +17,7 @@ from edgeml.judge import Alarmed
 from edgeml.labels import labels_in
 from edgeml.lane import Lane, ModelLike
 from edgeml.manifest import CONFIDENT, InputSpec
-from edgeml.ota.host import Change, Shadowed, Verdict
+from edgeml.ota.host import Change, SetAsideError, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent, Lately, Probation
 from edgeml.ota.report import standing_of
 from edgeml.ota.settings import Updates
@@ -44,7 +44,7 @@ class Site:
         updates: the policy.
 
     Attributes:
-        needs: labels that a cascade waits for; without them no device would start again.
+        needs: labels that a cascade or an action waits for.
     """
 
     def __init__(self, given: ModelLike, folder: Path, updates: Updates) -> None:
@@ -90,7 +90,7 @@ class Site:
             lane: where it serves.
             observers: told of each change.
             moved: called when a download has come on.
-            over: whether what is under way should end.
+            over: whether what is under way should be set aside.
             alarmed: told of a model that does worse than it did; from the loop.
         """
         self._lane, self._observers, self._moved, self._over = lane, observers, moved, over
@@ -163,7 +163,7 @@ class Site:
         """Take note of how much of a candidate has come.
 
         Raises:
-            UpdateError: the device is being closed.
+            SetAsideError: the device's thread is wanted for something else.
         """
         self._here = (here_bytes, all_bytes)
         fraction = here_bytes / all_bytes
@@ -171,7 +171,7 @@ class Site:
             self._told = fraction
             self._moved()
         if self._over():
-            raise UpdateError("stopped: the device is being closed; the next start goes on")
+            raise SetAsideError(f"set aside at {fraction:.0%}: the download goes on by itself")
 
     def shadow(self, path: Path, windows: int) -> None:
         """Let a bundle see the next windows beside the incumbent; its answers go nowhere."""
@@ -199,7 +199,7 @@ class Site:
             return f"wrong device: it is {manifest.name}, this device runs {self.name}"
         missing = sorted(self.needs.difference(labels_in(manifest.outputs)))
         if missing:
-            return f"wrong labels: the cascade waits for {', '.join(missing)}, which it has not"
+            return f"wrong labels: this device waits for {', '.join(missing)}, which it has not"
         return _difference(self._factory.manifest.inputs, manifest.inputs)
 
     def probe(self, path: Path | None) -> Verdict:

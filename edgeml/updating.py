@@ -102,7 +102,8 @@ class Updating:
         if isinstance(what, Cascade):
             gate, then, when = self.add(what.gate), self.add(what.then), what.when
             if not callable(when):
-                gate.needs = frozenset((when,) if isinstance(when, str) else when)
+                for label in (when,) if isinstance(when, str) else when:
+                    self.need(gate.name, label)
             return Cascade(gate.starts_with(), then.starts_with(), when)
         return self.add(what).starts_with()
 
@@ -119,6 +120,12 @@ class Updating:
             )
         self._sites[site.name] = site
         return site
+
+    def need(self, name: str, label: str) -> None:
+        """Take no candidate of a model that has not this label: no device would start again."""
+        site = self._sites.get(name)
+        if site is not None:
+            site.needs |= {label}
 
     def start(self, lanes: Sequence[Lane]) -> None:
         """Begin to look for updates of the models in these lanes."""
@@ -244,11 +251,11 @@ class Updating:
             self.moved()
 
     def _ending(self) -> bool:
-        """Whether a download should end; the other models are judged while it goes on."""
+        """Whether a download is set aside; the other models are judged while it goes on."""
         for site, updater in self._updaters.values():
             if site is not self._busy:
                 self._judge(site, updater)
-        return self._over.is_set()
+        return self._over.is_set() or self._mailbox.waiting
 
     def _run(self) -> None:
         while not self._over.wait(_TURN_S):

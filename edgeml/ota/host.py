@@ -5,7 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgeml.errors import UpdateError
 from edgeml.ota.probation import Incumbent
+
+
+class SetAsideError(UpdateError):
+    """The device wants its thread back: what is under way goes on with a later turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,11 @@ class Host(Protocol):
         ...
 
     def progress(self, here_bytes: int, all_bytes: int) -> None:
-        """Take note of how much of a candidate has come."""
+        """Take note of how much of a candidate has come.
+
+        Raises:
+            SetAsideError: the device has something to do that does not wait.
+        """
         ...
 
     def shadow(self, path: Path, windows: int) -> None:

@@ -50,13 +50,20 @@ class Mailbox:
         self._answer = folder / "answer.json"
         self._turnstile = folder / "request.lock"
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a request lies there."""
+        return self._request.exists()
+
     def take(self) -> Request | None:
         """The request that lies there, which then is gone; None for none that makes sense."""
-        if not self._request.exists():
+        if not self.waiting:
             return None
         try:
-            data = self._request.read_bytes()
-            self._request.unlink()
+            try:
+                data = self._request.read_bytes()
+            finally:
+                self._request.unlink()
             fields = Fields(read_document(data, "request", _MAX_BYTES), "request", UpdateError)
             return Request(
                 fields.text("verb"),
@@ -95,16 +102,21 @@ class Mailbox:
             file = os.open(self._turnstile, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as exc:
             raise _not_allowed(self._request, exc) from exc
+        give_up_s = time.monotonic() + timeout_s
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _locked(file):
+                if time.monotonic() >= give_up_s:
+                    raise UpdateError(
+                        f"busy: another command waited for this device's answer for {timeout_s:g} s"
+                    )
+                sleep(_LOOK_S)
             replace(SystemDisk(), self._request, json.dumps(document).encode())
-            give_up_s = time.monotonic() + timeout_s
             while (found := self._answer_to(key)) is None:
                 if time.monotonic() >= give_up_s:
                     self._request.unlink(missing_ok=True)
                     raise UpdateError(
-                        f"the device has not answered within {timeout_s:g} s; if it is busy with "
-                        "a download, ask again, or look with: edgeml update status"
+                        f"the device has not answered within {timeout_s:g} s; it may be trying a "
+                        "model out: ask again, or look with: edgeml update status"
                     )
                 sleep(_LOOK_S)
             return found
@@ -124,6 +136,15 @@ class Mailbox:
         except (OSError, UpdateError):
             return None
         return fields.child("answer").raw if fields.text("key") == key else None
+
+
+def _locked(file: int) -> bool:
+    """Whether nobody else has the file's lock, which this process then has until it closes it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _not_allowed(path: Path, exc: OSError) -> UpdateError:

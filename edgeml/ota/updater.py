@@ -16,7 +16,7 @@ from edgeml.clock import Clock, hour_here
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
 from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
-from edgeml.ota.host import Change, Host
+from edgeml.ota.host import Change, Host, SetAsideError
 from edgeml.ota.journal import Held
 from edgeml.ota.judging import disagrees, exhausted, heavier, objection, permitted
 from edgeml.ota.settings import Updates
@@ -142,6 +142,8 @@ class Updater:
         try:
             self._look()
             self._act()
+        except SetAsideError as exc:
+            log.info("%s: %s", self._name, exc)
         except UpdateError as exc:
             self._again_s = self._clock.monotonic_s() + RETRY_S
             self._refuse(str(exc))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from edgeml.clock import Clock
 from edgeml.errors import BackendError
-from edgeml.ota.host import Change, Shadowed, Verdict
+from edgeml.ota.host import Change, SetAsideError, Shadowed, Verdict
 from edgeml.ota.probation import Incumbent
 from edgeml.ota.settings import Updates
 from edgeml.ota.store import Store
@@ -34,6 +34,7 @@ class FakeDevice:
     factory_fails: bool = False
     outcome: Shadowed | None = None
     shadowing: Path | None = None
+    wanted_elsewhere: Callable[[int], bool] = lambda _: False
     heard: list[tuple[int, int]] = field(default_factory=list)
     serving: Path | None = None
     changes: list[Change] = field(default_factory=list)
@@ -60,6 +61,8 @@ class FakeDevice:
 
     def progress(self, here_bytes: int, all_bytes: int) -> None:
         self.heard.append((here_bytes, all_bytes))
+        if self.wanted_elsewhere(here_bytes):
+            raise SetAsideError("set aside: somebody asks for something else")
 
     def shadow(self, path: Path, windows: int) -> None:
         self.shadowing = path

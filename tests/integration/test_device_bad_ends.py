@@ -106,19 +106,41 @@ def test_a_gate_without_the_labels_that_its_cascade_waits_for_never_serves(
     tmp_path: Path, publisher: Publisher
 ) -> None:
     """Once it served, no device could be made with that cascade."""
-    labels = Bundle.read(ACTIVITY).manifest.outputs.labels
-    publisher.repository.release(
-        [bundle(tmp_path, "gate", 2, tuple(label.upper() for label in labels))]
-    )
-    publisher.repository.rollout("gate-2", 10_000)
-    publisher.publish()
+    labels = offer_other_labels(tmp_path, publisher)
     heard: list[Change] = []
     cascade = Cascade(bundle(tmp_path, "gate", 1), bundle(tmp_path, "then", 1), labels[0])
     with Device("pump-7", model=cascade, updates=updates(tmp_path, publisher)) as device:
         device.on_update(heard.append)
         until(lambda: any(one.event in ("probe_failed", "activated") for one in heard))
     (refused,) = [one for one in heard if one.event in ("probe_failed", "activated")]
-    assert refused.reason == f"wrong labels: the cascade waits for {labels[0]}, which it has not"
+    assert refused.reason == f"wrong labels: this device waits for {labels[0]}, which it has not"
+
+
+def test_a_model_without_the_label_that_an_action_waits_for_never_serves(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """Once it served, `device.on` would refuse that label at every start."""
+    labels = offer_other_labels(tmp_path, publisher)
+    heard: list[Change] = []
+    gate, settings = bundle(tmp_path, "gate", 1), updates(tmp_path, publisher, policy="ask")
+    with Device("pump-7", model=gate, updates=settings) as device:
+        device.on(labels[1], print)
+        device.on_update(heard.append)
+        until(lambda: device.update_status()["state"] == "waiting")
+        device.agree("gate-2")
+        until(lambda: any(one.event in ("probe_failed", "activated") for one in heard))
+    (refused,) = [one for one in heard if one.event in ("probe_failed", "activated")]
+    assert refused.reason == f"wrong labels: this device waits for {labels[1]}, which it has not"
+
+
+def offer_other_labels(tmp_path: Path, publisher: Publisher) -> tuple[str, ...]:
+    """Publish version 2 of `gate` with each label renamed; gives those of version 1."""
+    labels = Bundle.read(ACTIVITY).manifest.outputs.labels
+    renamed = tuple(label.upper() for label in labels)
+    publisher.repository.release([bundle(tmp_path, "gate", 2, renamed)])
+    publisher.repository.rollout("gate-2", 10_000)
+    publisher.publish()
+    return labels
 
 
 class Stuck(Folder):

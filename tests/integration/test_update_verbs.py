@@ -1,9 +1,11 @@
 """`edgeml update` beside a running device, and without one; and the daemon that takes updates."""
 
+import itertools
 import json
 import os
 import threading
 import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from edgeml.cli.main import main
 from edgeml.daemon.config import read_config
 from edgeml.daemon.service import Service
 from edgeml.doctor.updates import look
+from edgeml.errors import UpdateError
+from edgeml.ota.mailbox import Mailbox, Request
+from edgeml.ota.transport import Folder
+from tests.waiting import until
 
 from .publisher import ACTIVITY, Publisher
 from .test_device_updates import DEADLINE_S, Story, windows
@@ -175,6 +181,57 @@ def test_a_running_device_is_asked_and_answers(
             done.set()
             loop.join()
     assert story.has("activated")
+
+
+class Endless(Folder):
+    """Gives the first of the files that it is asked for again and again."""
+
+    def fetch(self, names: Sequence[str], limit_bytes: int) -> Iterator[tuple[str, bytes]]:
+        found = list(super().fetch(names, limit_bytes))
+        yield from found[:1] if len(found) == 1 else itertools.repeat(found[0])
+
+
+def test_a_device_answers_in_the_midst_of_a_download_that_does_not_end(
+    tmp_path: Path,
+    publisher: Publisher,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = str(config(tmp_path, "auto"))
+    story = Story()
+    monkeypatch.setattr("edgeml.updating.transports_of", lambda *_: [Endless(publisher.out)])
+    with Device("pump-7", model=ACTIVITY, updates=read_config(path).updates) as device:
+        device.on_update(story)
+        until(lambda: device.update_status()["state"] == "fetching")
+        status, answer = said(capsys, "pin", path, "--timeout", "120")
+        assert (status, answer["update"]["pinned"]) == (0, "")
+        until(lambda: story.has("withdrawn"))
+
+
+def test_two_who_ask_one_device_take_turns_and_the_second_does_not_wait_for_ever(
+    tmp_path: Path,
+) -> None:
+    box = Mailbox(tmp_path)
+    asked, refused = threading.Event(), threading.Event()
+    answers: list[Mapping[str, Any]] = []
+
+    def device_answers(_: float) -> None:
+        asked.set()
+        assert refused.wait(DEADLINE_S)
+        request = box.take()
+        if request is not None:
+            box.answer(request, {"offered": "activity-2"})
+
+    first = threading.Thread(
+        target=lambda: answers.append(box.ask(Request("check"), DEADLINE_S, device_answers))
+    )
+    first.start()
+    assert asked.wait(DEADLINE_S)
+    with pytest.raises(UpdateError, match="another command waited"):
+        box.ask(Request("rollback"), 0.0)
+    refused.set()
+    first.join(DEADLINE_S)
+    assert answers == [{"offered": "activity-2"}]
 
 
 def test_the_daemon_takes_an_update_and_keeps_it_over_a_reload(

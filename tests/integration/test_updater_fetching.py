@@ -12,7 +12,7 @@ from edgeml.ota.trust import Trust
 from edgeml.ota.updater import RETRY_S
 from edgeml.releases.names import file_name
 
-from .fakedevice import INSTALLED, Counting, FakeDevice, Site, full, look, take
+from .fakedevice import FETCHED, INSTALLED, Counting, FakeDevice, Site, full, look, take
 from .publisher import Publisher, getter
 
 
@@ -68,6 +68,21 @@ def test_what_was_fetched_before_the_link_went_is_not_fetched_again(
     chunks = [name for name in counting.asked if name.startswith("c/")]
     assert file_name(hidden.name) in chunks
     assert len(chunks) <= 2  # the index of the release, and the one chunk that was missing
+
+
+def test_a_download_that_is_set_aside_goes_on_with_the_next_turn_and_nobody_calls_it_a_refusal(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    updater, store = site.start()
+    device.wanted_elsewhere = lambda here_bytes: here_bytes > 0
+    updater.turn()
+    assert store.journal.state is State.FETCHING
+    assert device.story == FETCHED[:2]
+    device.wanted_elsewhere = lambda _: False
+    updater.turn()
+    assert device.story == INSTALLED
+    here_bytes = [here for here, _ in device.heard]
+    assert here_bytes == sorted(here_bytes)  # what had come is not fetched again
 
 
 def test_what_is_fetched_when_nothing_is_new_is_the_small_timestamp_alone(
