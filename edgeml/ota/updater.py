@@ -9,28 +9,28 @@ behind `Host`, so that this module knows no device, and a test is one.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from edgeml.clock import Clock, hour_here
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
 from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
-from edgeml.ota.host import Change, Host, SetAsideError
+from edgeml.ota.host import Host, SetAsideError
 from edgeml.ota.journal import Held
 from edgeml.ota.judging import disagrees, exhausted, heavier, objection, permitted
 from edgeml.ota.settings import Updates
 from edgeml.ota.standing import Offer, Standing
 from edgeml.ota.states import Event, State
+from edgeml.ota.steps import NO_FACTS, Steps
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Transport
+from edgeml.ota.wayback import WayBack
 from edgeml.releases.rollout import Decision, Ignore, decide
 
 RETRY_S: Final = 30.0
 """After a refusal, before it is tried again; a look that fails again and again, twice as late."""
 
 _OLDER: Final = "older: "
-_NO_FACTS: Final[Mapping[str, float]] = MappingProxyType({})
 _UNDER_WAY: Final = (State.WAITING, State.FETCHING, State.PROBING, State.SHADOWING)
 
 log: Final = logging.getLogger("edgeml.updates")
@@ -74,9 +74,8 @@ class Updater:
         self._standing: Standing | None = None
         self._check_due_s = self._again_s = clock.monotonic_s()
         self._look_again_s = RETRY_S
-        self._last_refusal = ""
-        self._undoing: tuple[str, Event] | None = None
-        self._stepped_aside = self._owes_swap = False
+        self._steps = Steps(name, store, host)
+        self._way_back = WayBack(name, store, host, self._steps)
 
     @property
     def waiting_for(self) -> str | None:
@@ -146,20 +145,18 @@ class Updater:
             log.info("%s: %s", self._name, exc)
         except UpdateError as exc:
             self._again_s = self._clock.monotonic_s() + RETRY_S
-            self._refuse(str(exc))
+            self._steps.refuse(str(exc))
 
     def judge(self, reason: str | None, *, passed: bool) -> None:
         """Take what a probation found: a reason to go back, or that it is passed."""
-        if self._undoing is not None:
-            self._go_back(*self._undoing)
-        elif self._owes_swap:
-            self._restore()
+        if self._way_back.unfinished:
+            self._way_back.finish()
         elif self._store.journal.state is not State.PROBATION:
             return
         elif reason is not None:
-            self._go_back(reason, Event.UNHEALTHY)
+            self._way_back.go(reason, Event.UNHEALTHY)
         elif passed:
-            self._tell(Event.HEALTHY, self._store.commit)
+            self._steps.take(Event.HEALTHY, self._store.commit)
 
     def roll_back(self, reason: str) -> None:
         """Go back to the model before, because somebody says so; the release is bad from now on.
@@ -170,7 +167,7 @@ class Updater:
         if self._store.journal.current is None:
             raise UpdateError("there is nothing to go back to: the factory's model serves")
         self._clear_the_way(reason)
-        self._go_back(reason, Event.UNHEALTHY)
+        self._way_back.go(reason, Event.UNHEALTHY)
 
     def _look(self) -> None:
         if self._clock.monotonic_s() < self._check_due_s:
@@ -190,9 +187,9 @@ class Updater:
         floor_s = standing.signed_s if fresh else max(journal.floor_s, standing.signed_s)
         self._store.change(floor_s=floor_s, floor_root=standing.root_version)
         if wrong is not None:
-            self._refuse(str(wrong))
-        elif not self._last_refusal.startswith(_OLDER):
-            self._last_refusal = ""
+            self._steps.refuse(str(wrong))
+        elif not self._steps.last_refusal.startswith(_OLDER):
+            self._steps.last_refusal = ""
 
     def _act(self) -> None:
         if self._standing is None:
@@ -201,7 +198,7 @@ class Updater:
         if current is not None and current.release in self._standing.revoked:
             reason = f"revoked: {current.release} was taken back"
             self._clear_the_way(reason)
-            self._go_back(reason, Event.REVOKED)
+            self._way_back.go(reason, Event.REVOKED)
             return
         state = self._store.journal.state
         if state is State.IDLE:
@@ -220,11 +217,11 @@ class Updater:
             return
         decision = self._decide(offer)
         if isinstance(decision, Ignore) and decision.reason.startswith(_OLDER):
-            self._refuse(decision.reason)  # no publisher's tool makes such a rule
+            self._steps.refuse(decision.reason)  # no publisher's tool makes such a rule
         if isinstance(decision, Ignore) or offer.rule.release in journal.bad:
             return
         held = Held(offer.rule.release, offer.bundle_digest)
-        self._tell(
+        self._steps.take(
             Event.RELEASE_FOUND, lambda: self._store.step(Event.RELEASE_FOUND, candidate=held)
         )
         self._go_on(State.WAITING)
@@ -249,7 +246,7 @@ class Updater:
         ):
             return
         elif state is State.WAITING:
-            self._tell(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED))
+            self._steps.take(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED))
             self._go_on(State.FETCHING)
         elif state is State.PROBING:
             self._try(held)
@@ -264,8 +261,8 @@ class Updater:
             ways, host = self._asking.transports, self._host
             wrong += fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
             if wrong:
-                self._refuse(wrong[0])  # what one way has wrong, another had right
-        self._tell(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
+                self._steps.refuse(wrong[0])  # what one way has wrong, another had right
+        self._steps.take(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
         self._go_on(State.PROBING)
 
     def _try(self, held: Held) -> None:
@@ -286,7 +283,7 @@ class Updater:
         except EdgeMLError as exc:
             self._give_up(Event.PROBE_FAILED, f"crashes: {exc}", for_good=True)
             return
-        self._tell(Event.SHADOW_BEGUN, lambda: self._store.step(Event.SHADOW_BEGUN))
+        self._steps.take(Event.SHADOW_BEGUN, lambda: self._store.step(Event.SHADOW_BEGUN))
 
     def _watch_shadow(self) -> None:
         seen = self._host.shadowed()
@@ -299,13 +296,13 @@ class Updater:
         else:
             self._give_up(Event.SHADOW_FAILED, reason, for_good=True, facts=seen.facts)
 
-    def _activate(self, reason: str = "", facts: Mapping[str, float] = _NO_FACTS) -> None:
+    def _activate(self, reason: str = "", facts: Mapping[str, float] = NO_FACTS) -> None:
         incumbent = self._host.incumbent()
-        self._tell(Event.ACTIVATED, lambda: self._store.activate(incumbent), reason, facts)
+        self._steps.take(Event.ACTIVATED, lambda: self._store.activate(incumbent), reason, facts)
         try:
             self._host.swap(self._store.current)
         except EdgeMLError as exc:
-            self._go_back(f"crashes: {exc}", Event.UNHEALTHY)
+            self._way_back.go(f"crashes: {exc}", Event.UNHEALTHY)
 
     def _probe(self, path: Path) -> str | None:
         verdict = self._host.probe(path)
@@ -313,81 +310,16 @@ class Updater:
             return verdict.reason
         return heavier(verdict, self._host.probe(self._store.current), self._settings)
 
-    def _go_back(self, reason: str, event: Event) -> None:
-        """Undo the current model: in the journal, so that it lasts, and in the loop."""
-        self._undoing = (reason, event)
-        before = self._store.journal.previous
-        try:
-            self._tell(event, lambda: self._undo(reason, event), reason)
-        except UpdateError:
-            # A full card keeps nobody from serving the model before; the journal follows.
-            if not self._stepped_aside:
-                self._host.swap(None if before is None else self._store.path_of(before))
-                self._stepped_aside = True
-            raise
-        self._restore()
-
-    def _undo(self, reason: str, event: Event) -> None:
-        """In the journal; once it is there, nothing that fails may undo one more."""
-        self._store.roll_back(reason, event)
-        self._undoing, self._stepped_aside, self._owes_swap = None, False, True
-
-    def _restore(self) -> None:
-        """Serve what the journal says; where that cannot be loaded, what was before it."""
-        self._owes_swap = True
-        try:
-            self._host.swap(self._store.current)
-        except EdgeMLError as exc:
-            if self._store.journal.current is None:
-                log.warning("%s: the factory's model cannot be loaded: %s", self._name, exc)
-                return  # it is tried again with the next turn
-            self._go_back(f"crashes: {exc}", Event.UNHEALTHY)
-            return
-        self._owes_swap = False
-
     def _give_up(
         self,
         event: Event,
         reason: str,
         *,
         for_good: bool = False,
-        facts: Mapping[str, float] = _NO_FACTS,
+        facts: Mapping[str, float] = NO_FACTS,
     ) -> None:
         kept = reason if for_good else None
-        self._tell(event, lambda: self._store.abandon(event, kept), reason, facts)
-
-    def _tell(
-        self,
-        event: Event,
-        step: Callable[[], object],
-        reason: str = "",
-        facts: Mapping[str, float] = _NO_FACTS,
-    ) -> None:
-        """Take a step and report it; what is reported has happened."""
-        before = self._store.journal
-        step()
-        held = before.candidate or self._store.journal.candidate or before.current
-        self._host.report(
-            Change(
-                before.state.value,
-                event.value,
-                self._store.journal.state.value,
-                "" if held is None else held.release,
-                reason,
-                facts,
-            )
-        )
-
-    def _refuse(self, reason: str) -> None:
-        """Say why nothing came of it, once for each reason."""
-        log.warning("%s: %s", self._name, reason)
-        if reason == self._last_refusal:
-            return
-        self._last_refusal = reason
-        journal = self._store.journal
-        release = "" if journal.candidate is None else journal.candidate.release
-        state = journal.state.value
-        self._host.report(Change(state, Event.REFUSED.value, state, release, reason))
+        self._steps.take(event, lambda: self._store.abandon(event, kept), reason, facts)
 
     def _decide(self, offer: Offer) -> Decision:
         journal = self._store.journal
