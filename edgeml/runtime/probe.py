@@ -21,11 +21,13 @@ from time import monotonic
 from typing import Any, Final
 
 from edgeml.bundle import MAX_BUNDLE_BYTES
-from edgeml.errors import BackendError, BundleError, EdgeMLError, retold
+from edgeml.errors import BackendError, BundleError, ConfigError, EdgeMLError, retold
 
 CHILD: Final = "edgeml.runtime.probechild"
 _MAX_REPORT_BYTES: Final = 1 << 20
 _MAX_STDERR_BYTES: Final = 4096
+_LEAST: Final = {"timeout_s": 1e-3, "cpu_s": 1, "memory_mb": 64, "file_bytes": 1, "runs": 1}
+_MOST: Final = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,12 @@ class ProbeLimits:
     Attributes:
         timeout_s: of wall clock, then it is killed.
         cpu_s: of CPU time.
-        memory_mb: of memory for data, beyond what program files take.
+        memory_mb: of memory for data, beyond what program files take; numpy alone takes 64.
         file_bytes: of the model file.
         runs: timed predictions, fewer where they take longer than a third of the time.
+
+    Raises:
+        ConfigError: a limit that limits nothing, or leaves nothing.
     """
 
     timeout_s: float = 60.0
@@ -45,6 +50,12 @@ class ProbeLimits:
     memory_mb: int = 512
     file_bytes: int = 256 << 20
     runs: int = 100
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if not least <= value <= _MOST:  # neither is NaN
+                raise ConfigError(f"{name} is {value}; a probe's limit is {least:g} to {_MOST:g}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """The probe: what it finds in a good file, and that nothing in a bad one reaches this process."""
 
 import json
+import math
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,3 +202,22 @@ def test_every_fact_is_json_and_every_report_raises_its_own_kind() -> None:
 )
 def test_percentiles_are_values_that_occurred(percent: float, expected: float) -> None:
     assert percentile([3.0, 1.0, 4.0, 2.0], percent) == expected
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"timeout_s": math.nan},
+        {"timeout_s": 0},
+        {"timeout_s": math.inf},
+        {"memory_mb": -5},
+        {"memory_mb": 20},
+        {"memory_mb": 10**14},
+        {"cpu_s": 0},
+        {"runs": 0},
+    ],
+)
+def test_a_limit_that_limits_nothing_or_leaves_nothing_is_refused(limit: dict[str, Any]) -> None:
+    """No wall clock ends after NaN seconds, and what cannot be set was not set."""
+    with pytest.raises(ConfigError, match=f"{next(iter(limit))} is .*; a probe's limit is"):
+        ProbeLimits(**limit)
