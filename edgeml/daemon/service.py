@@ -68,6 +68,7 @@ class Service:
         self._stop = threading.Event()
         self._stopped_s = math.inf
         self._preparing = threading.Lock()
+        self._handing_over = threading.Lock()
         self._following: _Prepared | None = None
         self._sources: Mapping[str, Iterable[Sample]] = {}
 
@@ -81,7 +82,7 @@ class Service:
         """End the loop after the sample under way; from any thread."""
         self._stopped_s = min(self._stopped_s, self._clock.monotonic_s())
         self._stop.set()
-        self._end_source()
+        _end(self._sources)
 
     def reload(self) -> None:
         """Read the configuration again and go on with it; from any thread.
@@ -101,7 +102,7 @@ class Service:
         prepared: _Prepared | None = _prepared(self._path)
         while prepared is not None:
             self._serve(prepared)
-            prepared, self._following = self._following, None
+            prepared = self._follow(None)
             if prepared is not None and self._stop.is_set():
                 prepared.close()
                 prepared = None
@@ -158,16 +159,18 @@ class Service:
                     log.exception("the new configuration fails; the device goes on as before")
                 self._notifier.ready("as before: the new configuration is wrong")
                 return
-            replaced, self._following = self._following, prepared
+            # Before it is told of its follower: afterwards they may be the follower's own.
+            sources = self._sources
+            replaced = self._follow(prepared)
             if replaced is not None:
                 replaced.close()
-        self._end_source()
+        _end(sources)
 
-    def _end_source(self) -> None:
-        for source in self._sources.values():
-            end = getattr(source, "stop", None)
-            if end is not None:
-                end()
+    def _follow(self, following: "_Prepared | None") -> "_Prepared | None":
+        """Say what follows; gives what would have, so that nothing is taken twice or lost."""
+        with self._handing_over:
+            before, self._following = self._following, following
+        return before
 
     def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stop()
@@ -241,6 +244,13 @@ class _Prepared:
         model = _tested_model(path)
         self.opened.append(model)
         return model
+
+
+def _end(sources: Mapping[str, Iterable[Sample]]) -> None:
+    for source in sources.values():
+        end = getattr(source, "stop", None)
+        if end is not None:
+            end()
 
 
 def _prepared(path: Path) -> _Prepared:
