@@ -1,4 +1,4 @@
-"""Quantise a trained model, measure what that costs, and write the bundle.
+r"""Quantise a trained model, measure what that costs, and write the bundle.
 
   edgeml convert model.keras --calibration train.npz --evaluation test.npz \
       --spec spec.toml -o model.tflite
@@ -165,7 +165,9 @@ def _print(conversion: Conversion, out: Path, *, as_json: bool) -> None:
     said = conversion.chosen_estimate
     if said is not None:
         figures = ", ".join(f"{name} {value:,.6g}" for name, value in said.figures.items())
-        print(f"\non {said.target}: {figures or 'no figures'}; source: {said.source}")
+        cost = f"{figures}; source: {said.source}"
+        nothing = f"cost not estimated: {said.source.removeprefix('none: ')}"
+        print(f"\non {said.target}: {cost if figures else nothing}")
     print(f"\n{out}: {len(conversion.bundle)} bytes, in {conversion.seconds:.1f} s")
 
 

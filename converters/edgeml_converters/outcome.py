@@ -70,12 +70,12 @@ class Conversion:
     chosen: Candidate
     verdict: Verdict
     candidates: tuple[Candidate, ...]
-    bundle: bytes
-    tflite: bytes
+    bundle: bytes = field(repr=False)
+    tflite: bytes = field(repr=False)
     metric: str
     warnings: tuple[str, ...]
     seconds: float
-    analysis: Analysis
+    analysis: Analysis = field(repr=False)
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property

@@ -19,7 +19,8 @@ main { max-width:980px; margin:0 auto; padding:32px 20px 60px }
 h1 { font-size:26px; margin:0 0 4px } h2 { font-size:17px; margin:0 0 12px }
 p.lead { font-size:18px; margin:0 0 24px } .quiet { color:var(--quiet) }
 .good { color:var(--good) } .bad { color:var(--bad) }
-.row { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(150px,1fr)) }
+.row { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(130px,1fr)) }
+.row, .two { margin-bottom:14px } .row .card, .two .card { margin:0 }
 .card { background:var(--card); border:1px solid var(--line); border-radius:10px; padding:16px;
   margin-bottom:14px; overflow-x:auto }
 .card b { display:block; font-size:25px; line-height:1.2; font-variant-numeric:tabular-nums }
@@ -27,9 +28,15 @@ table { border-collapse:collapse; font-variant-numeric:tabular-nums } td,th { pa
   text-align:right; font-weight:400 } th { color:var(--quiet) } td.name,th.name { text-align:left }
 td.cell { padding:5px 4px; text-align:center; border:2px solid var(--card); border-radius:6px }
 svg { width:100%; height:auto; display:block } svg text { fill:var(--quiet); font-size:11px }
-.two { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(360px,1fr)) }
-.key { display:inline-block; width:11px; height:11px; border-radius:3px; margin:0 5px 0 12px }
+svg.wide { min-width:640px }
+.two { display:grid; gap:14px; grid-template-columns:repeat(auto-fit,minmax(min(360px,100%),1fr)) }
+.legend span { display:inline-block; margin-right:14px } .legend .key { width:11px; height:11px;
+  border-radius:3px; margin-right:5px }
 """
+
+
+_NARROW: Final = 640
+"""A drawing of more units than this would be too small to read on a telephone."""
 
 
 def document(title: str, parts: Sequence[str], style: str = "") -> str:
@@ -51,6 +58,27 @@ def document(title: str, parts: Sequence[str], style: str = "") -> str:
             "</main></body></html>",
         ]
     )
+
+
+def drawing(width: int, height: int, parts: Sequence[str]) -> str:
+    """An SVG of so many units, as wide as its card; a wide one is scrolled on a narrow screen.
+
+    Args:
+        width: of its coordinates.
+        height: of its coordinates.
+        parts: its elements, in order.
+    """
+    wide = ' class="wide"' if width > _NARROW else ""
+    return f'<svg{wide} viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
+
+
+def legend(colours: Sequence[tuple[str, str]]) -> str:
+    """What each colour of a drawing stands for: names, each with its CSS colour."""
+    marks = "".join(
+        f'<span><span class="key" style="background:{colour}"></span>{escape(name)}</span>'
+        for name, colour in colours
+    )
+    return f'<div class="quiet legend">{marks}</div>'
 
 
 def confusion_table(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:

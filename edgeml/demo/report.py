@@ -9,7 +9,7 @@ from html import escape
 
 from edgeml.demo import rolloutpage
 from edgeml.demo.outcome import Outcome, TimelinePoint
-from edgeml.demo.page import confusion_table, document
+from edgeml.demo.page import confusion_table, document, legend
 from edgeml.demo.rollout import Rollout
 from edgeml.demo.svg import Frame, band, between, dot, line, notes
 
@@ -86,19 +86,13 @@ def _timeline(outcome: Outcome) -> str:
         frame.axes(),
         *(_offline_marks(frame, points)),
     ]
-    legend = "".join(
-        f'<span class="key" style="background:{colour}"></span>{name}'
-        for name, colour in (
-            ("produced", "var(--blue)"),
-            ("in the store and acknowledged", "var(--good)"),
-            ("waiting on the device", "var(--amber)"),
-            ("device without a broker", "var(--bad)"),
-        )
+    colours = (
+        ("produced", "var(--blue)"),
+        ("in the store and acknowledged", "var(--good)"),
+        ("waiting on the device", "var(--amber)"),
+        ("device without a broker", "var(--bad)"),
     )
-    return (
-        f'<div class="card"><h2>The outage</h2>{frame.svg(drawing)}'
-        f'<div class="quiet">{legend}</div></div>'
-    )
+    return f'<div class="card"><h2>The outage</h2>{frame.svg(drawing)}{legend(colours)}</div>'
 
 
 def _offline_marks(frame: Frame, points: Sequence[TimelinePoint]) -> list[str]:
@@ -144,7 +138,7 @@ def _latency(outcome: Outcome) -> str:
     count = outcome.tally
     high = times_us[min(len(times_us) - 1, int(len(times_us) * 0.995))] if times_us else 1.0
     frame = Frame(
-        width=440, height=230, x_max=high * 1.05, y_max=1.0, y_label="share of windows", x_unit="µs"
+        width=440, height=290, x_max=high * 1.05, y_max=1.0, y_label="share of windows", x_unit="µs"
     )
     shares = [(value, (i + 1) / len(times_us)) for i, value in enumerate(times_us) if value <= high]
     percentiles = (("p50", count.p50_us), ("p90", count.p90_us), ("p99", count.p99_us))
@@ -169,7 +163,7 @@ def _provenance(outcome: Outcome) -> str:
         ("interpreter", outcome.interpreter),
         ("broker", outcome.broker),
         ("outages seen by the device", str(outcome.outages)),
-        ("whole run", f"{outcome.seconds:.1f} s"),
+        ("from the start to the last result", f"{outcome.seconds:.1f} s"),
     ]
     body = "".join(
         f'<tr><td class="name quiet">{name}</td><td class="name">{escape(value)}</td></tr>'

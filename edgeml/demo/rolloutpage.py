@@ -4,6 +4,7 @@ from html import escape
 from typing import Final
 
 from edgeml.demo.fleetlog import FleetLog
+from edgeml.demo.page import drawing, legend
 from edgeml.demo.rollout import FIRST_PERCENT, Rollout
 from edgeml.demo.svg import ticks
 
@@ -21,17 +22,12 @@ def section(rollout: Rollout) -> str:
     end_s = max(log.end_s - _began_s(log), 1.0)
     rows = [_row(rollout, i, name, end_s) for i, name in enumerate(rollout.devices)]
     height = _TOP + _ROW * len(rollout.devices) + 30
-    drawing = [*_marks(rollout, end_s, height), *rows, _axis(end_s, height)]
+    parts = [*_marks(rollout, end_s, height), *rows, _axis(end_s, height)]
     names = [f"version {rollout.first + i}" for i in range(3)]
-    legend = "".join(
-        f'<span class="key" style="background:{colour}"></span>{name}'
-        for name, colour in zip(names, _COLOURS, strict=True)
-    )
     return (
         f'<div class="card"><h2>Two releases, {len(rollout.devices)} devices</h2>'
-        f"<p>{_sentence(rollout)}</p>"
-        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img">{"".join(drawing)}</svg>'
-        f'<div class="quiet">{legend}</div>{_undone(log)}</div>'
+        f"<p>{_sentence(rollout)}</p>{drawing(_WIDTH, height, parts)}"
+        f"{legend(list(zip(names, _COLOURS, strict=True)))}{_undone(log)}</div>"
     )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from edgeml.demo.page import drawing
+
 _LEFT: Final = 46
 _RIGHT: Final = 14
 _TOP: Final = 16
@@ -37,7 +39,7 @@ class Frame:
 
     def svg(self, parts: Sequence[str]) -> str:
         """The drawing, its parts in order."""
-        return f'<svg viewBox="0 0 {self.width} {self.height}" role="img">{"".join(parts)}</svg>'
+        return drawing(self.width, self.height, parts)
 
     def axes(self) -> str:
         """Both axes with round ticks."""

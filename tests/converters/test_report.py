@@ -1,6 +1,7 @@
 """The report: one page that loads nothing and says what somebody must know to decide."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from edgeml_converters.report.labels import Box, Disc, places
 from edgeml_converters.report.picture import data_uri, shades
 from edgeml_converters.report.plot import padded, round_ticks
 from edgeml_converters.report.window import window_card
+from edgeml_converters.targets.target import Estimate
 
 VOID = {"meta", "img", "line", "circle", "polyline", "rect"}
 
@@ -97,9 +99,21 @@ def test_every_part_of_the_analysis_is_on_the_page(page: str, conversion: Conver
     assert "edgetpu_compiler" in text
 
 
-def test_words_from_outside_cannot_become_markup(conversion: Conversion, tmp_path: Path) -> None:
-    from dataclasses import replace
+def test_a_cost_that_nobody_could_estimate_is_said_in_a_sentence_not_an_empty_table(
+    conversion: Conversion, tmp_path: Path
+) -> None:
+    nothing = {conversion.chosen.scheme: Estimate("pi4", "none: no emulated core")}
+    write_report(replace(conversion, estimates=nothing), tmp_path / "report.html")
+    text = " ".join(_read((tmp_path / "report.html").read_text("utf-8")).text)
+    assert "Cost on pi4 Not estimated: no emulated core." in text
 
+
+def test_a_conversion_is_printed_without_its_bytes_and_tensors(conversion: Conversion) -> None:
+    assert f"chosen=Candidate(scheme={conversion.chosen.scheme!r}" in repr(conversion)
+    assert len(repr(conversion)) < 5000
+
+
+def test_words_from_outside_cannot_become_markup(conversion: Conversion, tmp_path: Path) -> None:
     hostile = replace(conversion, warnings=("<script>alert(1)</script>",))
     write_report(hostile, tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text("utf-8")

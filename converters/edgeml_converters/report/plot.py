@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final, NamedTuple
 
+from edgeml.demo.page import drawing
 from edgeml_converters.report.labels import GAP_PX, LETTER_PX, LINE_PX, Box, Disc, places
 
 _LEFT: Final = 58
@@ -54,10 +55,7 @@ class Plot:
 
     def svg(self, parts: Sequence[str]) -> str:
         """The drawing on its axes."""
-        return (
-            f'<svg viewBox="0 0 {self.width} {self.height}" role="img">'
-            f"{self._axes()}{''.join(parts)}</svg>"
-        )
+        return drawing(self.width, self.height, [self._axes(), *parts])
 
     def line(self, ys: Sequence[float], colour: str, width: float = 1.4, step: int = 1) -> str:
         """A line through values at 0, `step`, twice `step` and so on."""

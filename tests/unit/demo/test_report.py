@@ -74,6 +74,17 @@ def test_the_page_says_what_was_lost() -> None:
     assert "3 lost, 0 doubled." in render(outcome(lost=3))
 
 
+def test_on_a_telephone_a_wide_drawing_scrolls_and_a_colour_stays_beside_its_name() -> None:
+    page = render(outcome())
+    assert [
+        wide for wide, width in re.findall(r'<svg( class="wide")? viewBox="0 0 (\d+)', page)
+    ] == [
+        ' class="wide"',
+        "",
+    ]
+    assert re.search(r'<span><span class="key" style="[^"]+"></span>produced</span>', page)
+
+
 def test_text_from_the_model_is_escaped() -> None:
     page = render(outcome())
     assert "<run>" not in page
