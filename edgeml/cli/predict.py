@@ -7,8 +7,9 @@ channels), in the sensor's units; of an NPZ the array `windows` or `x`, else
 `recordings`, `samples` or `codes`, else the only one is read. A WAV, and a
 folder of WAVs or of images, are read too.
 
-Without -o the results go to stdout as CSV. With --json stdout holds one JSON
-object that sums up, and -o is needed.
+Without -o the results go to stdout as CSV: a column p_LABEL for each label, or
+where the numbers have no names of their own one column `outputs` with all of
+them. With --json stdout holds one JSON object that sums up, and -o is needed.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import csv
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import IO, TYPE_CHECKING, Any
@@ -148,12 +149,16 @@ def _writer(path: Path | None, model: "Model") -> Iterator[Any]:
 
 def _csv_writer(file: IO[str], model: "Model") -> Any:
     outputs = model.manifest.outputs
-    columns = [f"p_{label}" for label in outputs.labels]
+    # A detector's labels are those of objects, and its numbers rows of six for each of them.
+    named = outputs.labels if outputs.task != "detection" else ()
+    columns = [f"p_{label}" for label in named] or ["outputs"]
     writer = csv.writer(file)
     writer.writerow(["file", "window", "start_s", "end_s", "label", "score", *columns])
 
     def write(name: str, i: int, result: "Result") -> None:
-        numbers = result.outputs if columns else ()
+        numbers: Sequence[object] = (
+            result.outputs if named else [" ".join(map(str, result.outputs))]
+        )
         label = "" if result.label is None else result.label
         writer.writerow([name, i, result.start_s, result.end_s, label, result.score, *numbers])
 

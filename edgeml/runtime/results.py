@@ -106,12 +106,13 @@ class Choices(Values):
     def labels(self) -> list[str | None]:
         """The label of each window; None where the score does not reach the least."""
         names: list[str | None] = list(map(self._names.__getitem__, self._best.tolist()))
-        for i in np.flatnonzero(self._scores < self._least):
+        # As Python's own number: rounded to float32 the least would be another one.
+        for i in np.flatnonzero(self._scores.astype(np.float64) < self._least):
             names[i] = None
         return names
 
     def _label(self, i: int, /) -> str | None:
-        return self._names[self._best[i]] if self._scores[i] >= self._least else None
+        return self._names[self._best[i]] if float(self._scores[i]) >= self._least else None
 
 
 class Timing(NamedTuple):

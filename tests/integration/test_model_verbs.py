@@ -259,6 +259,24 @@ def test_predict_leaves_out_a_reading_that_overflows_in_preprocessing_as_a_devic
     assert "0 steps back in time and 1 readings of no number" in caplog.text
 
 
+def test_predict_has_a_column_for_what_has_no_name_as_the_boxes_of_a_detector(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, source = tmp_path / "owls.tflite", tmp_path / "windows.npy"
+    spec = OutputSpec("detection", ("cat", "dog", "owl"), 0.6)
+    tflite = (FIXTURES / "detector_float.tflite").read_bytes()
+    bundle.write_bytes(pack(tflite, manifest(None).replace(task="detection", outputs=spec)))
+    np.save(source, samples(20)[np.newaxis])
+    status, out, _ = run(capsys, "predict", bundle, source)
+    assert status == 0
+    (row,) = csv.DictReader(out.splitlines())
+    with Model.load(bundle) as model:
+        expected = model.predict(samples(20))
+    assert [float(x) for x in row["outputs"].split()] == list(expected.outputs)
+    assert (len(expected.outputs), row["label"]) == (18, expected.label)
+    assert set(row) == {"file", "window", "start_s", "end_s", "label", "score", "outputs"}
+
+
 @pytest.mark.parametrize("form", ["npy of windows", "npy of one window", "npz", "recordings"])
 def test_predict_takes_arrays_of_windows_and_of_recordings(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str

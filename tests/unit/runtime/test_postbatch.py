@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -20,6 +20,7 @@ ROWS = arrays.arrays(np.float32, st.tuples(st.integers(1, 9), st.just(3)), eleme
 SPECS = {
     "classification": OutputSpec("classification", ABC),
     "a threshold": OutputSpec("classification", ABC, threshold=0.5),
+    "a threshold that is no float32": OutputSpec("classification", ABC, threshold=0.7),
     "multilabel": OutputSpec("multilabel", ABC),
     "regression": OutputSpec("regression", postprocess={"scale": 2, "offset": -1}),
     "embedding": OutputSpec("embedding"),
@@ -30,6 +31,7 @@ SPECS = {
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
 @given(rows=ROWS)
+@example(rows=np.array([[0.7, 0, 0], [0, 0.75, 0.7]], np.float32))
 def test_a_batch_answers_as_its_rows(spec: OutputSpec, rows: Floats) -> None:
     outputs = Outputs((tensor(1, 3),), ("SOFTMAX",), (0,), (1,))
     x = np.zeros((len(rows), 1), np.float32)
