@@ -135,7 +135,7 @@ class Device:
             if sync is not None:
                 self._start_delivery(sync)
             if self._updating is not None:
-                self._updating.observers.append(self._on_change)
+                self._updating.hear(self._on_change)
                 self._updating.moved = self._tell_updates
                 self._updating.alarmed = self._on_alarm
                 self._updating.start(self._streams.lanes)
@@ -354,9 +354,8 @@ class Device:
         """A step of an update goes home as an event, and onto the state topic."""
         if self._delivery is None or self._updating is None:
             return
-        self._delivery.event("update", change.as_dict())
-        if change.event in ("unhealthy", "revoked"):
-            self._delivery.event("rollback", {"release": change.release, "reason": change.reason})
+        for kind, fields in change.events():
+            self._delivery.event(kind, fields, key=change.key)
         self._tell_updates()
 
     def _on_alarm(self, kind: str, release: str | None, reason: str, **facts: object) -> None:

@@ -321,9 +321,8 @@ class Site:
             if reason is None:
                 return trial
             log.warning("%s: %s; going back", self.name, reason)
-            held = self.store.roll_back(reason)
-        release = "" if held is None else held.release
-        self.undone = Change("probation", "unhealthy", "idle", release, reason)
+            self.store.roll_back(reason)
+        self.undone = self.store.journal.lately[-1]
         return None
 
 

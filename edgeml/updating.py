@@ -162,6 +162,13 @@ class Updating:
         """Every model's updates, by its name."""
         return {name: site.standing(self._settings.group) for name, site in self._sites.items()}
 
+    def hear(self, observer: Observer) -> None:
+        """Let somebody hear of changes, the last steps first: nobody may have heard of them."""
+        for site in self._sites.values():
+            for change in site.store.journal.lately:
+                observer(change)
+        self.observers.append(observer)
+
     def agree(self, release: str) -> None:
         """Let a release that waits be installed.
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgeml.fleet.batches import Batch, EventRow, ResultRow
+from edgeml.fleet.samplerows import SampleRow
 from edgeml.fleet.store import Progress
 from edgeml.result import ModelRef
 from edgeml.sync.batches import GAP
-from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 
 

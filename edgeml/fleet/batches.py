@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeml.errors import ProtocolError
+from edgeml.fleet.samplerows import SampleRow, parse_sample
 from edgeml.jsonread import Fields
 from edgeml.result import ModelRef
 from edgeml.sync.batches import GAP
-from edgeml.sync.samples import SampleRow, parse_sample
 from edgeml.sync.spans import Spans
 from edgeml.sync.wire import (
     MAX_SEQ,

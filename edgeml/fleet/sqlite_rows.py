@@ -6,7 +6,7 @@ from typing import Final
 
 from edgeml.fleet.accounting import Gap
 from edgeml.fleet.batches import EventRow, ResultRow
-from edgeml.sync.samples import SampleRow
+from edgeml.fleet.samplerows import SampleRow
 
 INSERT_RESULT: Final = "INSERT INTO result_rows VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_EVENT: Final = "INSERT INTO event_rows VALUES (?, ?, ?, ?, ?, ?)"

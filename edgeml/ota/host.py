@@ -1,6 +1,6 @@
 """What the updater needs of the device, and what it tells it: values and one protocol."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ class Change:
         release: which release; "" where none is known.
         reason: why, beginning with a stable word; "" where it goes without saying.
         facts: numbers that were measured on the way.
+        number: counts the steps of one model on one device; 0 for what is no step.
     """
 
     before: str
@@ -33,11 +34,23 @@ class Change:
     release: str
     reason: str = ""
     facts: Mapping[str, float] = field(default_factory=dict)
+    number: int = 0
 
     def __str__(self) -> str:
         """As a line for people: `activity-2: fetching -> probing (chunks_complete)`."""
         step = f"{self.before} -> {self.after} ({self.event})"
         return ": ".join(part for part in (self.release, step, self.reason) if part)
+
+    @property
+    def key(self) -> tuple[str, int] | None:
+        """By what its events are told once: the model and the number; None for no step."""
+        return (self.release.rpartition("-")[0], self.number) if self.number else None
+
+    def events(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What goes home of it: kinds of events and their fields."""
+        yield "update", self.as_dict()
+        if self.event in ("unhealthy", "revoked"):
+            yield "rollback", {"release": self.release, "reason": self.reason}
 
     def as_dict(self) -> dict[str, Any]:
         """The fields of the event that the outbox takes."""

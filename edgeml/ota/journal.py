@@ -7,10 +7,12 @@ the journal names it, so activation is one rename, and so is undoing it.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Any, Final
 
 from edgeml.errors import UpdateError
 from edgeml.jsonread import Fields
+from edgeml.ota.host import Change
 from edgeml.ota.probation import Incumbent
 from edgeml.ota.states import Event, State, follow
 from edgeml.releases.document import read_document
@@ -21,6 +23,12 @@ MAX_BAD: Final = 64
 """Releases remembered as bad, the latest ones; versions only grow, so old ones do not return."""
 _REASON_CHARS: Final = 300
 """Kept of a reason, so that all of them fit; a character may take twelve bytes."""
+_LATELY: Final = 8
+"""Steps that are kept to be told: more than there are between two commits of an outbox."""
+
+Why = tuple[str, Mapping[str, float]]
+"""The reason of a step and what was measured on the way, as its `Change` says them."""
+NO_REASON: Final[Why] = ("", {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,9 @@ class Journal:
         incumbent: how the model did that serves, or the one that probation compares with.
         floor_root: the version of the root under which the floor was learned.
         agreed: the release that somebody let in last, at any hour.
+        steps: taken so far.
+        lately: the last of them. A start tells them once more, because the process may have been
+            killed between this file and the outbox's; by their numbers each is heard once.
     """
 
     state: State = State.IDLE
@@ -72,14 +83,32 @@ class Journal:
     incumbent: Incumbent = field(default_factory=Incumbent)
     floor_root: int = 0
     agreed: str | None = None
+    steps: int = 0
+    lately: tuple[Change, ...] = ()
 
-    def after(self, event: Event, **changes: Any) -> "Journal":
+    def after(self, event: Event, why: Why = NO_REASON, **changes: Any) -> "Journal":
         """The journal one step further in the table of states.
 
         Raises:
             UpdateError: there is no such step.
         """
-        return replace(self, state=follow(self.state, event), **changes)
+        after = replace(self, state=follow(self.state, event), **changes)
+        if event is Event.ROLLED_BACK:
+            # The end of a step that was taken in two.
+            ended = tuple(replace(last, after=after.state.value) for last in self.lately[-1:])
+            return replace(after, lately=(*self.lately[:-1], *ended))
+        held = self.candidate or after.candidate or self.current
+        reason, facts = why
+        change = Change(
+            self.state.value,
+            event.value,
+            after.state.value,
+            "" if held is None else held.release,
+            reason[:_REASON_CHARS],
+            {name: value for name, value in facts.items() if isfinite(value)},
+            self.steps + 1,
+        )
+        return replace(after, steps=change.number, lately=(*self.lately, change)[-_LATELY:])
 
     def with_bad(self, release: str, reason: str) -> "Journal":
         """Remember a release as bad."""
@@ -120,12 +149,27 @@ class Journal:
             incumbent=_incumbent(fields),
             floor_root=fields.integer("floor_root", default=0),
             agreed=fields.optional_text("agreed"),
+            steps=fields.integer("steps", default=0),
+            lately=tuple(map(_change, fields.children("lately"))) if "lately" in document else (),
         )
 
 
 def _held(fields: Fields, key: str) -> Held | None:
     child = fields.optional_child(key)
     return None if child is None else Held(child.text("release"), child.text("digest"))
+
+
+def _change(fields: Fields) -> Change:
+    facts = fields.child("facts")
+    return Change(
+        fields.text("before"),
+        fields.text("event"),
+        fields.text("after"),
+        fields.text("release"),
+        fields.text("reason"),
+        {name: facts.number(name) for name in facts.raw},
+        fields.integer("number"),
+    )
 
 
 def _pinned(fields: Fields) -> str | None:

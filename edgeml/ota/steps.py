@@ -34,20 +34,15 @@ class Steps:
 
     def take(
         self,
-        event: Event,
         step: Callable[[], object],
         reason: str = "",
         facts: Mapping[str, float] = NO_FACTS,
     ) -> None:
         """Take a step and tell of it; what is told has happened."""
-        before = self._store.journal
+        self._store.why = (reason, facts)
         step()
-        after = self._store.journal
-        held = before.candidate or after.candidate or before.current
-        release = "" if held is None else held.release
-        self._host.report(
-            Change(before.state.value, event.value, after.state.value, release, reason, facts)
-        )
+        for change in self._store.journal.lately[-1:]:
+            self._host.report(change)
 
     def refuse(self, reason: str) -> None:
         """Say why nothing came of it, once for each reason."""

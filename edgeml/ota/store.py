@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from edgeml.errors import UpdateError
 from edgeml.ota.disk import Disk, SystemDisk, replace
-from edgeml.ota.journal import Held, Journal
+from edgeml.ota.journal import NO_REASON, Held, Journal, Why
 from edgeml.ota.probation import Incumbent
 from edgeml.ota.states import Event, State
 from edgeml.releases.chunk import digest_of
@@ -52,6 +52,9 @@ class Store:
         disk: the file operations; the machine's own by default.
         report: told in plain words of what was found damaged.
 
+    Attributes:
+        why: the next step is taken.
+
     Raises:
         UpdateError: the folder cannot be made or written.
     """
@@ -62,6 +65,7 @@ class Store:
         self.folder = folder
         self.disk: Disk = SystemDisk() if disk is None else disk
         self._report = report
+        self.why: Why = NO_REASON
         self._counted = self._starting = False
         self._turn = threading.RLock()
         try:
@@ -117,7 +121,7 @@ class Store:
             UpdateError: there is no such step, or the disk does not take it.
         """
         with self._turn:
-            self._write(self.journal.after(event, **changes))
+            self._write(self.journal.after(event, self.why, **changes))
 
     def change(self, **changes: Any) -> None:
         """Change what is no step: the floor, the pin, a count."""
@@ -216,7 +220,8 @@ class Store:
             if undone is None:
                 return None
             if self.journal.state is not State.ROLLING_BACK:
-                self._write(self.journal.with_bad(undone.release, reason).after(event))
+                bad = self.journal.with_bad(undone.release, reason)
+                self._write(bad.after(event, (reason, {})))
             self._finish_rolling_back()
             return undone
 
@@ -227,7 +232,7 @@ class Store:
             journal = self.journal
             if held is not None and reason is not None:
                 journal = journal.with_bad(held.release, reason)
-            self._write(journal.after(event, candidate=None, tries=0))
+            self._write(journal.after(event, self.why, candidate=None, tries=0))
         self._collect()
 
     def _read_journal(self) -> Journal:

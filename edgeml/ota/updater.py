@@ -156,7 +156,7 @@ class Updater:
         elif reason is not None:
             self._way_back.go(reason, Event.UNHEALTHY)
         elif passed:
-            self._steps.take(Event.HEALTHY, self._store.commit)
+            self._steps.take(self._store.commit)
 
     def roll_back(self, reason: str) -> None:
         """Go back to the model before, because somebody says so; the release is bad from now on.
@@ -221,9 +221,7 @@ class Updater:
         if isinstance(decision, Ignore) or offer.rule.release in journal.bad:
             return
         held = Held(offer.rule.release, offer.bundle_digest)
-        self._steps.take(
-            Event.RELEASE_FOUND, lambda: self._store.step(Event.RELEASE_FOUND, candidate=held)
-        )
+        self._steps.take(lambda: self._store.step(Event.RELEASE_FOUND, candidate=held))
         self._go_on(State.WAITING)
 
     def _go_on(self, state: State) -> None:
@@ -246,7 +244,7 @@ class Updater:
         ):
             return
         elif state is State.WAITING:
-            self._steps.take(Event.PERMITTED, lambda: self._store.step(Event.PERMITTED))
+            self._steps.take(lambda: self._store.step(Event.PERMITTED))
             self._go_on(State.FETCHING)
         elif state is State.PROBING:
             self._try(held)
@@ -262,7 +260,7 @@ class Updater:
             wrong += fetch(self._store, index, ways, pieces=host.pieces, progress=host.progress)
             if wrong:
                 self._steps.refuse(wrong[0])  # what one way has wrong, another had right
-        self._steps.take(Event.CHUNKS_COMPLETE, lambda: self._store.step(Event.CHUNKS_COMPLETE))
+        self._steps.take(lambda: self._store.step(Event.CHUNKS_COMPLETE))
         self._go_on(State.PROBING)
 
     def _try(self, held: Held) -> None:
@@ -283,7 +281,7 @@ class Updater:
         except EdgeMLError as exc:
             self._give_up(Event.PROBE_FAILED, f"crashes: {exc}", for_good=True)
             return
-        self._steps.take(Event.SHADOW_BEGUN, lambda: self._store.step(Event.SHADOW_BEGUN))
+        self._steps.take(lambda: self._store.step(Event.SHADOW_BEGUN))
 
     def _watch_shadow(self) -> None:
         seen = self._host.shadowed()
@@ -298,7 +296,7 @@ class Updater:
 
     def _activate(self, reason: str = "", facts: Mapping[str, float] = NO_FACTS) -> None:
         incumbent = self._host.incumbent()
-        self._steps.take(Event.ACTIVATED, lambda: self._store.activate(incumbent), reason, facts)
+        self._steps.take(lambda: self._store.activate(incumbent), reason, facts)
         try:
             self._host.swap(self._store.current)
         except EdgeMLError as exc:
@@ -319,7 +317,7 @@ class Updater:
         facts: Mapping[str, float] = NO_FACTS,
     ) -> None:
         kept = reason if for_good else None
-        self._steps.take(event, lambda: self._store.abandon(event, kept), reason, facts)
+        self._steps.take(lambda: self._store.abandon(event, kept), reason, facts)
 
     def _decide(self, offer: Offer) -> Decision:
         journal = self._store.journal

@@ -59,7 +59,7 @@ class WayBack:
         self._undoing = (reason, event)
         before = self._store.journal.previous
         try:
-            self._steps.take(event, lambda: self._undo(reason, event), reason)
+            self._steps.take(lambda: self._undo(reason, event), reason)
         except UpdateError:
             # A full card keeps nobody from serving the model before; the journal follows.
             if not self._stepped_aside:

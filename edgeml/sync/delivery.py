@@ -213,12 +213,20 @@ class Delivery:
             raise InputError(f"a sample from {result.start_s} to {result.end_s} has no time")
         self._started().put(PendingSample(result, sent_window(window), reason))
 
-    def event(self, kind: str, fields: Mapping[str, Any] | None = None) -> None:
+    def event(
+        self,
+        kind: str,
+        fields: Mapping[str, Any] | None = None,
+        *,
+        key: tuple[str, int] | None = None,
+    ) -> None:
         """Report something that happened: drift, an update, a rollback.
 
         Args:
             kind: what happened, in one word; not `gap`, which is the outbox's own.
             fields: particulars, as JSON.
+            key: whose it is and its number there. What has no greater number than one of the same
+                kind before, in this process or an earlier one, was told already and is left out.
 
         Raises:
             InputError: the kind is empty or `gap`.
@@ -228,7 +236,8 @@ class Delivery:
             raise InputError(
                 f"{kind!r} is not a kind of event that can be reported; name what happened"
             )
-        self._started().put(PendingEvent(self._clock.now_s(), kind, dict(fields or {})))
+        told = None if key is None else (f"{kind} {key[0]}", key[1])
+        self._started().put(PendingEvent(self._clock.now_s(), kind, dict(fields or {}), told))
 
     def set_update(self, update: Mapping[str, Any] | None) -> None:
         """What the state topic says of updates, from now on: JSON values."""

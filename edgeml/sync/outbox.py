@@ -9,7 +9,7 @@ One thread writes, another may read; neither waits for the other.
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +24,8 @@ from edgeml.sync.spans import Spans
 
 _FREE_PAGES_KEPT: Final = 256
 _ROW_OVERHEAD: Final = 1.3
+_TOLD: Final = "told "
+_NOTHING: Final[Mapping[str, int]] = {}
 
 
 class Outbox:
@@ -39,6 +41,7 @@ class Outbox:
         vouched: the last number that existed when this file was last known to be the newest of
             its copies; a store that knows more of this outbox has it from another copy.
         aside: where a damaged predecessor went when this one was opened, if so.
+        told: the greatest number of what is told once, by name.
     """
 
     def __init__(self, path: Path, caps: Caps, clock: Clock) -> None:
@@ -55,6 +58,7 @@ class Outbox:
         self.next_seq = 1
         self.vouched = 0
         self.mark = 0
+        self.told: dict[str, int] = {}
         self._table: EntryTable
         self._reading = threading.Lock()
         self._lock = outboxfile.take_lock(path)
@@ -81,13 +85,20 @@ class Outbox:
         oldest = self._oldest_s
         return None if oldest is None else max(self._lived_s() - oldest, 0.0)
 
-    def commit(self, entries: Sequence[Entry], acked: Spans, mark: int | None = None) -> Spans:
+    def commit(
+        self,
+        entries: Sequence[Entry],
+        acked: Spans,
+        mark: int | None = None,
+        told: Mapping[str, int] = _NOTHING,
+    ) -> Spans:
         """Store entries and let go of what was acknowledged, in one transaction on the medium.
 
         Args:
             entries: new ones, numbered from `next_seq` without a hole.
             acked: numbers that the other side has.
             mark: the store's mark, to write down.
+            told: what of these entries is told once, by name and number.
 
         Returns:
             The numbers that gaps now cover and did not before.
@@ -108,8 +119,11 @@ class Outbox:
                 self._set("next_seq", next_seq)
                 self._set("vouched", vouched)
                 self._set("lived_s", self._lived_s())
+                for name, number in told.items():
+                    self._set(f"{_TOLD}{name}", number)
                 if mark is not None:
                     self._set("mark", mark)
+            self.told.update(told)
             self.next_seq, self.vouched = next_seq, vouched
             self.mark = self.mark if mark is None else mark
         # The rows are stored: whatever fails from here on must not make anybody store them again.
@@ -314,6 +328,8 @@ class Outbox:
                 self.boots = int(meta["boots"]) + 1
                 self.vouched = int(meta.get("vouched", self.next_seq - 1))
                 self._lived_before_s = float(meta["lived_s"])
+                names = [key for key in meta if key.startswith(_TOLD)]
+                self.told = {key.removeprefix(_TOLD): int(meta[key]) for key in names}
             except (KeyError, ValueError, TypeError) as exc:
                 raise BrokenOutboxError(
                     f"{self.path}: the outbox's own record is damaged: {exc}"

@@ -30,11 +30,12 @@ class PendingResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PendingEvent:
-    """An event that has no number yet."""
+    """An event that has no number yet; one with a key, a name and a number, is told once."""
 
     time_s: float
     kind: str
     fields: Mapping[str, Any]
+    key: tuple[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

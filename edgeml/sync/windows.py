@@ -1,6 +1,6 @@
 """A window on its way out: copied as it was given, and made a row of the `samples` topic.
 
-How such a row is read, on the other side and without numpy, says `samples.py`.
+How such a row is read, on the other side and without numpy, says `edgeml.fleet.samplerows`.
 """
 
 from base64 import b64encode

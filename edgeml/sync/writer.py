@@ -68,6 +68,7 @@ class Writer:
         self._samples = 0
         self._accepted = 0
         self._waiting = outbox.waiting
+        self._told = dict(outbox.told)
         # Held for moments only, never while the disk works: a row moves from memory to disk in it.
         self._counting = threading.Lock()
         self._acked = Spans()
@@ -107,6 +108,9 @@ class Writer:
         if self._closing:
             raise OutboxError(f"{self._outbox.path}: the delivery was closed; nothing can be added")
         with self._counting:
+            key = row.key if isinstance(row, PendingEvent) else None
+            if key is not None and key[1] <= self._told.get(key[0], 0):
+                return
             self._accepted += 1
             waiting = len(self._pending)
             sample = isinstance(row, PendingSample)
@@ -116,6 +120,8 @@ class Writer:
                 return
             self._samples += sample
             self._pending.append(row)
+            if key is not None:
+                self._told[key[0]] = key[1]
         if not self._wake.is_set():
             self._wake.set()
         # What the disk has just refused it refuses once more: that waits for its time.
@@ -268,7 +274,8 @@ class Writer:
             if overflowed:
                 next_seq = entries[-1].last + 1 if entries else self._outbox.next_seq
                 entries.append(self._overflow(next_seq, overflowed))
-            gaps = gaps.union(self._outbox.commit(entries, acked, mark))
+            told = dict(row.key for row in rows if isinstance(row, PendingEvent) and row.key)
+            gaps = gaps.union(self._outbox.commit(entries, acked, mark, told))
             self._settle(len(rows), overflowed)
             self._forget_acks(acked, mark)
         self._settle(0, 0)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from edgeml.fleet.batches import Batch, EventRow
+from edgeml.fleet.samplerows import SampleRow
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.fleet.stores import open_store
 from edgeml.npy import read_npy, write_npy
 from edgeml.result import ModelRef
 from edgeml.sync.messages import State
-from edgeml.sync.samples import SampleRow
 from edgeml.sync.spans import Spans
 
 from .storing import MODEL, gap, results, take

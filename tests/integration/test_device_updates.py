@@ -1,6 +1,7 @@
 """A device takes an update while it infers, and undoes one that misbehaves; nothing is faked."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from edgeml import Device, Model, Mqtt, Updates
 from edgeml.bundle import Bundle, pack
+from edgeml.clock import SystemClock
 from edgeml.errors import BackendError, ConfigError
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.lane import Lane
@@ -24,6 +26,8 @@ from edgeml.ota.probation import Limits
 from edgeml.ota.store import Store
 from edgeml.result import Result
 from edgeml.sensors.sample import Window
+from edgeml.sync.entries import Caps, Kind
+from edgeml.sync.outbox import Outbox
 from edgeml.updatesite import Site
 from edgeml.updating import Updating
 
@@ -335,6 +339,23 @@ def test_updates_that_do_not_start_leave_the_outbox_to_the_next_device(
             Device("pump-7", model=ACTIVITY, sync=sync, updates=settings)
     with Device("pump-7", model=ACTIVITY, sync=sync, updates=settings) as device:
         assert device.health().delivery is not None
+
+
+def test_steps_that_no_outbox_has_heard_of_are_told_by_the_next_start_once(
+    tmp_path: Path, publisher: Publisher
+) -> None:
+    """What a kill between the journal and the outbox leaves: the one has it, the other has not."""
+    install(tmp_path, publisher, "healthy")
+    sync = Mqtt("mqtt://127.0.0.1:1", "plant", outbox=tmp_path / "outbox.db")
+    for _ in range(2):
+        with Device("pump-7", model=ACTIVITY, sync=sync, updates=updates(tmp_path, publisher)):
+            pass
+    outbox = Outbox(tmp_path / "outbox.db", Caps(1 << 20, 1 << 20), SystemClock())
+    rows = [json.loads(row) for entry in outbox.read([Kind.EVENT], 1, 99) for row in entry.rows]
+    outbox.close()
+    said = [(row["kind"], row["fields"]["event"], row["fields"]["release"]) for row in rows]
+    steps = ("release_found", "permitted", "chunks_complete", "activated", "healthy")
+    assert said == [("update", step, "activity-2") for step in steps]
 
 
 def test_over_a_broker_alone_the_update_comes_and_every_step_goes_home(

@@ -253,7 +253,7 @@ def test_a_start_that_ended_as_somebody_wished_does_not_count(releases: list[Rel
 def test_a_journal_of_the_version_before_is_read(releases: list[Release]) -> None:
     journal = Journal(State.IDLE, Held("pump-2", "ab" * 32), None, None, 0, {}, 123, None)
     document = json.loads(journal.encode())
-    for key in ("tries", "incumbent", "floor_root"):
+    for key in ("tries", "incumbent", "floor_root", "steps", "lately"):
         del document[key]
     document["pinned"] = False
     assert Journal.parse(json.dumps(document).encode()) == journal
@@ -281,6 +281,25 @@ def test_the_journal_says_again_what_it_was_told() -> None:
     held = Held("pump-2", "ab" * 32)
     journal = Journal(State.PROBATION, held, None, None, 2, {"pump-1": "slow"}, 123, "pump-2")
     assert Journal.parse(journal.encode()) == journal
+
+
+def test_the_journal_keeps_the_last_steps_with_their_reasons_for_who_was_killed_before_telling(
+    releases: list[Release],
+) -> None:
+    disk = ForgetfulDisk()
+    store = Store(FOLDER, disk)
+    for release in releases:
+        install(store, release)
+    store.why = ("shadow: all agree", {"agreement": 1.0, "ratio": float("nan")})
+    store.roll_back("slow: 3 ms")
+    last = Store(FOLDER, disk).journal.lately
+    assert [change.number for change in last] == [9, 10, 11, 12, 13, 14, 15, 16]
+    assert [change.event for change in last[-3:]] == ["activated", "healthy", "unhealthy"]
+    assert (last[-1].before, last[-1].after) == ("idle", "idle")
+    assert (last[-1].release, last[-1].reason) == (releases[2].index.release, "slow: 3 ms")
+    store.step(Event.RELEASE_FOUND, candidate=Held("pump-9", "ab" * 32))
+    last = Store(FOLDER, disk).journal.lately
+    assert (last[-1].reason, last[-1].facts) == ("shadow: all agree", {"agreement": 1.0})
 
 
 def test_the_same_store_works_on_the_machines_own_files(

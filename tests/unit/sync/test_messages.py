@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from edgeml.errors import InputError, ProtocolError
 from edgeml.fleet import batches as read
+from edgeml.fleet import samplerows
 from edgeml.result import ModelRef, Result
-from edgeml.sync import batches, messages, rows, samples, windows, wire
+from edgeml.sync import batches, messages, rows, windows, wire
 from edgeml.sync.messages import Ack, Receipt, Refusal, State, digest_of, parse_answer
 from edgeml.sync.spans import Spans
 
@@ -262,7 +263,7 @@ def test_a_window_survives_the_journey_in_its_own_dtype() -> None:
 
 def test_a_sample_without_label_and_with_a_score_that_is_none_travels() -> None:
     result = RESULT._replace(label=None, score=math.nan)
-    row = samples.parse_sample(json.loads(windows.sample_row(1, result, WINDOW, "why")), "row")
+    row = samplerows.parse_sample(json.loads(windows.sample_row(1, result, WINDOW, "why")), "row")
     assert (row.label, row.score) == (None, None)
 
 

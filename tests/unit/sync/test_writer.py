@@ -222,6 +222,29 @@ class Grudging:
         raise RuntimeError("no")
 
 
+def test_what_has_a_key_is_told_once_whatever_is_killed_in_between(tmp_path: Path) -> None:
+    path, caps = tmp_path / "x.db", Caps(1 << 20, 1 << 20)
+
+    def told(*keys: tuple[str, int], stored: bool = True) -> int:
+        box = Outbox(path, caps, ManualClock())
+        writer = a_writer(box)
+        for key in keys:
+            writer.put(PendingEvent(1.0, "update", {"number": key[1]}, key))
+        assert not stored or writer.store_now()
+        taken = writer.standing().put
+        box.close()
+        return taken
+
+    assert told(("a", 1), ("a", 2), ("b", 1)) == 3
+    assert told(("a", 3), stored=False) == 1  # killed before the disk had it
+    assert told(("a", 1), ("a", 2), ("a", 3), ("a", 3), ("b", 1)) == 1
+    box = Outbox(path, caps, ManualClock())
+    assert [row["fields"]["number"] for row in stored(box)] == [1, 2, 1, 3]
+    box.rotate()
+    assert box.told == {"a": 3, "b": 1}
+    box.close()
+
+
 def test_arrays_and_endless_numbers_in_a_row_are_stored(outbox: Outbox) -> None:
     writer = a_writer(outbox)
     extra = {"w": np.arange(3), "x": np.float32(0.5), "n": 10**5000, "d": {"deep": np.eye(2)}}
