@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
 
     if not args.init and args.calibration is None:
         raise ConfigError("--calibration is missing: name the raw windows that training used")
+    if not args.init:
+        _check_places(args, _out(args))
     return run_guarded(vars(args), args.limit_s)
 
 
@@ -83,14 +85,14 @@ def work(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    from edgeml_converters.guess import guess_spec, spec_text
+    from edgeml_converters.guess import guess_spec, name_of, spec_text
     from edgeml_converters.sources import open_source
 
     out = None if args.out is None else Path(args.out)
     if out is not None and out.exists():
         raise ConfigError(f"{out}: is there already; name another file with -o")
     model = open_source(args.source, trust_pickle=args.trust_pickle)
-    text = spec_text(guess_spec(model, Path(args.source).stem), model)
+    text = spec_text(guess_spec(model, name_of(args.source)), model)
     if out is None and not args.json:
         sys.stdout.write(text)
         return 0
@@ -114,12 +116,7 @@ def _convert(args: argparse.Namespace) -> int:
 
     started_s = time.monotonic()
     spec = None if args.spec is None else read_spec(args.spec)
-    out = Path(args.out) if args.out else Path(args.source).with_suffix(".tflite")
-    if out.resolve() == Path(args.source).resolve():
-        raise ConfigError(f"{out}: the bundle would replace its source; name another with -o")
-    for path in (out, *([Path(args.report)] if args.report else [])):
-        if not path.parent.is_dir():
-            raise ConfigError(f"{path}: {path.parent} is no folder; make it, or name another")
+    out = _out(args)
     try:
         with Progress("convert", step_count(args.scheme, args.target)) as bar:
             conversion = convert(
@@ -149,6 +146,37 @@ def _convert(args: argparse.Namespace) -> int:
         write_report(conversion, args.report)
     _print(conversion, out, as_json=args.json)
     return 0
+
+
+def _out(args: argparse.Namespace) -> Path:
+    """Where the bundle goes: beside its source, where nobody named a place."""
+    from edgeml_converters.guess import name_of
+
+    if args.out:
+        return Path(args.out)
+    source = Path(args.source)
+    if not source.name:
+        raise ConfigError(f"{source}: has no name that the bundle could take; name it with -o")
+    return source.with_name(f"{name_of(source)}.tflite")
+
+
+def _check_places(args: argparse.Namespace, out: Path) -> None:
+    """Object to places that cannot be written, or hold what was given, before any work."""
+    given = (args.source, args.calibration, args.evaluation, args.labels, args.spec)
+    taken = {Path(one).resolve(): "what it is made from" for one in given if one}
+    written = [(out, "the bundle")]
+    if args.report:
+        written.append((Path(args.report), "the report"))
+    for path, what in written:
+        if not path.parent.is_dir():
+            raise ConfigError(f"{path}: {path.parent} is no folder; make it, or name another")
+        if path.is_dir():
+            raise ConfigError(f"{path}: is a folder; name a file in it for {what}")
+        if path.resolve() in taken:
+            raise ConfigError(
+                f"{path}: {what} would replace {taken[path.resolve()]}; name another file"
+            )
+        taken[path.resolve()] = what
 
 
 def _print(conversion: Conversion, out: Path, *, as_json: bool) -> None:

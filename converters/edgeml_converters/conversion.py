@@ -23,7 +23,7 @@ from edgeml_converters.baseline import make_baseline
 from edgeml_converters.bundling import make_bundle, make_golden, pipeline_of, told_by_device
 from edgeml_converters.datafiles import Data
 from edgeml_converters.fitting import check_schemes, fit
-from edgeml_converters.guess import guess_spec, plain_inputs
+from edgeml_converters.guess import guess_spec, name_of, plain_inputs
 from edgeml_converters.judge import Judge, gives_logits
 from edgeml_converters.material import gather_material
 from edgeml_converters.metrics import choose_metric
@@ -261,12 +261,7 @@ def _asked(
         windows = np.asarray(calibration)
         inputs = plain_inputs(windows.shape[1:])
         model = model.settled(check_windows(windows, inputs, "calibration"))
-    return model, guess_spec(model, _name_of(source))
-
-
-def _name_of(source: object) -> str:
-    """What to call a model that nobody named."""
-    return Path(source).stem if isinstance(source, (str, os.PathLike)) else type(source).__name__
+    return model, guess_spec(model, name_of(source))
 
 
 def _created(created: str | None, source: object) -> str:

@@ -7,9 +7,11 @@ file means exactly what the guess means.
 """
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -46,6 +48,14 @@ def guess_spec(model: FloatModel, name: str) -> Spec:
         )
     named = _NOT_A_NAME.sub("_", name)[:64] or "model"
     return Spec(named, 1, plain_inputs(layouts(model)[0]), _outputs(model))
+
+
+def name_of(source: object) -> str:
+    """What to call a model that nobody named: a folder's name may have a version's points in it."""
+    if not isinstance(source, (str, os.PathLike)):
+        return type(source).__name__
+    path = Path(source)
+    return path.name if path.is_dir() else path.stem
 
 
 def layouts(model: FloatModel) -> tuple[tuple[int, ...], ...]:

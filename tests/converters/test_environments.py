@@ -244,3 +244,24 @@ def test_a_worker_that_does_not_answer_is_one_line_of_error(
     assert said in str(caught.value)
     assert str(caught.value).startswith("model.pt2: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_worker_ends_with_the_conversion_that_started_it(tmp_path: Path) -> None:
+    """Whoever would end it after its time is up is gone."""
+    (tmp_path / "order.json").write_text("{}")
+    worker = (
+        "import signal, sys; sys.argv[1:] = ['wait']; from edgeml_workers.reply import answer;"
+        "answer({'wait': lambda _: (print('at work', flush=True), signal.pause())})"
+    )
+    starter = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {worker!r}])"
+    with subprocess.Popen(
+        [sys.executable, "-c", starter],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(build.__file__).parents[1] / "inside")},
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.kill()
+        process.communicate(timeout=60)  # the worker holds the pipe while it lives

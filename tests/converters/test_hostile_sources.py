@@ -2,8 +2,10 @@
 
 import io
 import json
+import os
 import pickle
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -240,50 +242,74 @@ def test_every_hostile_source_is_refused(outcomes: dict[str, str], tmp_path: Pat
     assert "units = 1099511627776" in outcomes["huge_units.keras"]
 
 
+@pytest.fixture
+def command(saved: Path, spec_file: Path, tmp_path: Path) -> Any:
+    """Makes a process of `edgeml convert`, in whose worker `convert` is a line of Python."""
+    windows, temporary = tmp_path / "train.npy", tmp_path / "temporary"
+    np.save(windows, np.zeros((4, 20, 2), np.float32))
+    temporary.mkdir()
+
+    def start(instead: str, *options: str) -> "subprocess.Popen[str]":
+        (tmp_path / "sitecustomize.py").write_text(
+            "import os, pathlib, signal, sys, tempfile\n"
+            "if 'edgeml_converters.guard' in sys.orig_argv:\n"
+            "    import edgeml_converters.conversion as d\n"
+            f"    def convert(*_, **__):\n        {instead}\n"
+            "    d.convert = convert\n"
+        )
+        path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+        given = ["--calibration", str(windows), "--spec", str(spec_file), *options]
+        return subprocess.Popen(
+            [sys.executable, "-m", "edgeml", "convert", str(saved), *given],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
+            start_new_session=True,
+        )
+
+    return start
+
+
 def test_a_source_that_ends_its_process_is_an_error_of_the_caller_and_leaves_no_file(
-    saved: Path, spec_file: Path, tmp_path: Path
+    command: Any, tmp_path: Path
 ) -> None:
     """The worker is ended while it works, as a crash in native code would."""
-    np.save(tmp_path / "train.npy", np.zeros((4, 20, 2), np.float32))
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "if 'edgeml_converters.guard' in sys.orig_argv:\n"
-        "    import edgeml_converters.conversion as d\n"
-        "    d.convert = lambda *_, **__: os.abort()\n"
-    )
-    program = f"""
-import sys
-import os
-os.environ["PYTHONPATH"] = {str(tmp_path)!r} + os.pathsep + os.environ.get("PYTHONPATH", "")
-from edgeml.cli.main import main
-sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "train.npy")!r},
-               "--spec", {str(spec_file)!r}, "-o", {str(tmp_path / "out.tflite")!r}]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 23, done.stderr
-    assert "SIGABRT" in done.stderr
+    process = command("os.abort()", "-o", str(tmp_path / "out.tflite"))
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 23, said
+    assert "SIGABRT" in said
     assert not (tmp_path / "out.tflite").exists()
 
 
-def test_a_conversion_that_takes_too_long_is_ended(
-    saved: Path, spec_file: Path, tmp_path: Path
+def test_a_conversion_that_takes_too_long_is_ended(command: Any, tmp_path: Path) -> None:
+    options = ("-o", str(tmp_path / "out.tflite"), "--limit-s", "0.05")
+    process = command("signal.pause()", *options)
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 23, said
+    assert "longer than 0.05 s" in said
+    assert not (tmp_path / "out.tflite").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_conversion_that_is_ended_from_outside_leaves_nothing_that_goes_on(
+    number: signal.Signals, command: Any, tmp_path: Path
 ) -> None:
-    np.save(tmp_path / "train.npy", np.zeros((4, 20, 2), np.float32))
-    program = f"""
-import sys
-from edgeml.cli.main import main
-sys.exit(main(["convert", {str(saved)!r}, "--calibration", {str(tmp_path / "train.npy")!r},
-               "--spec", {str(spec_file)!r}, "-o", {str(tmp_path / "out.tflite")!r},
-               "--limit-s", "0.05"]))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
-    )
-    assert done.returncode == 23, done.stderr
-    assert "longer than 0.05 s" in done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["train.npy"]
+    """Nor a traceback; nor its temporary folders, where it can still clear them away."""
+    work = "print(tempfile.mkdtemp(), flush=True); [signal.pause() for _ in iter(int, 1)]"
+    process = command(work, "-o", str(tmp_path / "out.tflite"))
+    assert process.stdout.readline().startswith(str(tmp_path / "temporary"))
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    _, said = process.communicate(timeout=60)  # the worker holds the pipe while it lives
+    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)
+    assert "Traceback" not in said
+    assert not (tmp_path / "out.tflite").exists()
+    if number != signal.SIGKILL:
+        assert not list((tmp_path / "temporary").iterdir())
 
 
 @pytest.mark.parametrize("kind", ["truncated.keras", "pickle.joblib", "graph"])

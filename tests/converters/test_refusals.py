@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgeml.cli.main import main
 from edgeml.errors import ConfigError, ConversionError, EdgeMLError, InputError
 from edgeml.manifest import InputSpec, OutputSpec, PreprocessStep, channels
 from edgeml_converters import NoneFitsError, Spec, convert
@@ -159,3 +160,51 @@ def test_a_file_that_is_no_model_is_one_line_of_error(
 def test_a_missing_file_is_named(data: Any, spec: Spec, tmp_path: Path) -> None:
     with pytest.raises(ConversionError, match=r"absent\.keras: cannot be read"):
         convert(tmp_path / "absent.keras", data[0], spec=spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "{}"], "is a folder; name a file in it for the bundle"),
+        (["-o", "{}/train.npy"], "the bundle would replace what it is made from"),
+        (["-o", "{}/a.tflite", "--report", "{}/a.tflite"], "the report would replace the bundle"),
+        (["-o", "{}/none/a.tflite"], "none is no folder; make it"),
+        (["--limit-s", "nan"], "--limit-s is nan; give seconds"),
+    ],
+)
+def test_a_place_or_a_limit_that_cannot_be_is_refused_before_any_work(
+    options: list[str], message: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    windows = tmp_path / "train.npy"
+    windows.touch()
+    given = [option.format(tmp_path) for option in options]
+    source = str(tmp_path / "model.keras")
+    status = main(["convert", source, "--calibration", str(windows), *given])
+    assert status == ConfigError.exit_code
+    assert message in capfd.readouterr().err
+
+
+def test_a_folder_gives_its_whole_name_to_its_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """v1.1 and v1.2 of a model would else be one file."""
+    (tmp_path / "v1.2").mkdir()
+    (tmp_path / "a.keras").touch()
+    monkeypatch.chdir(tmp_path)
+    for source, said in (
+        ("v1.2", "v1.2.tflite: is a folder"),
+        ("a.keras", "a.tflite: is a folder"),
+        (".", "name it with -o"),
+    ):
+        (tmp_path / said.partition(":")[0]).mkdir(exist_ok=True)
+        assert main(["convert", source, "--calibration", "x"]) == ConfigError.exit_code
+        assert said in capfd.readouterr().err
+
+
+def test_a_date_that_is_none_is_refused_before_the_model_is_exported(
+    model: Any, data: Any, spec: Spec
+) -> None:
+    steps: list[str] = []
+    with pytest.raises(EdgeMLError, match="write UTC as in"):
+        convert(model, data[0], spec=spec, created="today", progress=lambda _, s: steps.append(s))
+    assert steps == ["open the model"]
