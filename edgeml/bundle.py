@@ -136,7 +136,10 @@ def split(data: bytes, where: str = "bundle") -> tuple[bytes, Archive | None]:
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleError(f"{where}: {len(data)} bytes; a bundle has at most {MAX_BUNDLE_BYTES}")
     if len(data) < 8 or data[4:8] != _TFLITE_MAGIC:
-        raise BundleError(f"{where}: not a TFLite file (bytes 4 to 8 should be 'TFL3')")
+        raise BundleError(
+            f"{where}: not a TFLite file (bytes 4 to 8 should be 'TFL3'), which "
+            "`edgeml convert` makes of a trained model"
+        )
     start = zip_start(data, where)
     archive = None if start is None else Archive(data[start:], where)
     # A bundle that lost its zip's end, or its manifest's name, must not pass for a plain model.

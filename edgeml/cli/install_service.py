@@ -47,14 +47,18 @@ def run(args: argparse.Namespace) -> int:
         quiet=config.mqtt is not None,
         sysfs="iio-buffered" in drivers,
     )
+    unit = args.folder / f"edgeml-{config.device_id}.service"
+    if args.show and args.json:
+        print_json({"unit": str(unit), "text": text})
+        return 0
     if args.show:
         print(text, end="")
         return 0
-    unit = args.folder / f"edgeml-{config.device_id}.service"
     try:
         unit.write_text(text, encoding="utf-8")
     except OSError as exc:
-        raise ConfigError(f"{unit}: cannot be written ({exc.strerror}); run it with sudo") from exc
+        cure = "run it with sudo" if args.folder.is_dir() else f"{args.folder} is no folder"
+        raise ConfigError(f"{unit}: cannot be written ({exc.strerror}); {cure}") from exc
     start = f"sudo systemctl enable --now edgeml-{config.device_id}"
     if args.json:
         print_json({"unit": str(unit), "start": start})

@@ -40,7 +40,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "run": Verb("run a device as its configuration file says", "edgeml.cli.run"),
     "update": Verb("a device's updates: status, check, apply, rollback, pin", "edgeml.cli.update"),
     "install-service": Verb("write a device's systemd unit", "edgeml.cli.install_service"),
-    "fleet": Verb("the receiving end: ingest, status, export", "edgeml.cli.fleet"),
+    "fleet": Verb("the receiving end: ingest, status, export, rollout", "edgeml.cli.fleet"),
     "repo": Verb("the publisher's end: keys, signed releases, rollouts", "edgeml.cli.repo"),
     "broker": Verb("an embedded broker for demos and tests", "edgeml.cli.broker"),
     "convert": Verb("quantise a trained model into a bundle", ""),

@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.add_argument("dir", type=Path, metavar="DIR", help="the repository's folder")
         made.add_argument("--json", action="store_true", help="print one JSON object")
         made.add_argument(
@@ -51,15 +51,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="how long what a role signs is valid: timestamp=1d",
     )  # fmt: skip
     release = command("release", "sign bundles as releases")
-    release.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    release.add_argument(
+        "bundles", type=Path, nargs="+", metavar="BUNDLE", help="what `edgeml convert` wrote"
+    )
     _configure_rollout(command("rollout", "let a part of a group have a release"))
     halt = command("halt", "let nobody further have what is rolled out")
     halt.add_argument("what", nargs="?", metavar="RELEASE", help="a release or a model (all)")
     halt.add_argument("--group", help="in this group only")
     revoke = command("revoke", "take a release back: devices that run it go back, too")
-    revoke.add_argument("release", metavar="RELEASE")
+    revoke.add_argument("release", metavar="RELEASE", help="NAME-VERSION, such as activity-2")
     rotate = command("rotate", "give a role new keys")
-    rotate.add_argument("role", choices=_ROLES)
+    rotate.add_argument(
+        "role", choices=_ROLES, help="whose keys; docs/updates.md says who signs what"
+    )
     rotate.add_argument("--keep", metavar="THRESHOLD/KEYS", help="other numbers than it has: 2/3")
     _add_signers(rotate)
     refresh = command("refresh", "renew what the online roles say, and the rules; for cron")

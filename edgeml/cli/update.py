@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's commands."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _HELP.items():
-        made = commands.add_parser(name, help=text, description=text)
+        made = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         made.add_argument("config", type=Path, metavar="CONFIG.toml", help="the device's file")
         if name in ("apply", "pin"):
             made.add_argument("release", nargs="?", metavar="RELEASE", help="such as activity-2")

@@ -26,9 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Probe, print, and say by the exit status whether the model may serve."""
-    from edgeml.errors import VerificationError
+    from edgeml.errors import ConfigError, VerificationError
     from edgeml.runtime.probe import ProbeLimits, probe
 
+    if args.runs < 1:
+        raise ConfigError(f"--runs is {args.runs}; it takes at least one to measure")
     limits = ProbeLimits(timeout_s=args.timeout_s, memory_mb=args.memory_mb, runs=args.runs)
     report = probe(args.bundle, limits, backend=args.backend, threads=args.threads)
     if args.json:

@@ -156,7 +156,7 @@ def parse_config(
         if "sources" in raw:
             _several(top.child("sources"), folder, models, sources, wrong)
         else:
-            sources[""] = _source(top.child("source"), folder)
+            sources[""] = _only_source(top.child("source"), folder)
     limits = section("limits", _limits)
     duty = section("duty", lambda found: _numbers(found, DutyLimits, ("widest",)))
     samples = section("samples", lambda found: _numbers(found, Samples, ("one_in", "per_hour")))
@@ -230,6 +230,12 @@ def _several(
             one = section.child(name)
             models[name] = read_models(one, folder)
             sources[name] = _source(one, folder)
+
+
+def _only_source(section: Fields, folder: Path) -> SourceConfig:
+    if "model" in section.raw:
+        raise ConfigError(f"{section.path}.model: with one [source] it stands in [device]")
+    return _source(section, folder)
 
 
 def _source(section: Fields, folder: Path) -> SourceConfig:

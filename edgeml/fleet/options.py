@@ -10,17 +10,21 @@ AddBroker = Callable[[ArgumentParser], object]
 def configure(parser: ArgumentParser, add_broker_options: AddBroker) -> None:
     """Add the verb's commands, and where a broker is needed what names it."""
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    ingest = commands.add_parser("ingest", help="store what devices send, and confirm it")
+
+    def command(name: str, text: str) -> ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    ingest = command("ingest", "store what devices send, and confirm it")
     add_broker_options(ingest)
     ingest.add_argument("--fleet", default="default", help="whose messages to take (%(default)s)")
     _add_store(ingest)
-    status = commands.add_parser("status", help="every device: online, results, gaps")
+    status = command("status", "every device: online, results, gaps")
     _add_store(status)
     status.add_argument("--watch", action="store_true", help="show it again and again, until ^C")
     status.add_argument(
         "--interval-s", type=float, default=2.0, metavar="S", help="how often (%(default)s)"
     )
-    export = commands.add_parser("export", help="every result as CSV or Parquet")
+    export = command("export", "every result as CSV or Parquet")
     _add_store(export)
     export.add_argument("--device", help="this device only")
     export.add_argument(
@@ -35,7 +39,7 @@ def configure(parser: ArgumentParser, add_broker_options: AddBroker) -> None:
         metavar="FILE",
         help="where to, .csv or .parquet; .npz with --samples",
     )
-    acl = commands.add_parser("mosquitto-acl", help="a Mosquitto where devices keep to themselves")
+    acl = command("mosquitto-acl", "a Mosquitto where devices keep to themselves")
     acl.add_argument("--fleet", default="default", help="the fleet it serves (%(default)s)")
     acl.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where to")
     acl.add_argument(
@@ -62,15 +66,15 @@ def configure(parser: ArgumentParser, add_broker_options: AddBroker) -> None:
         metavar="DIR",
         help="where Mosquitto keeps its memory (%(default)s)",
     )
-    prune = commands.add_parser("prune", help="delete results and events that are old enough")
+    prune = command("prune", "delete results and events that are old enough")
     _add_store(prune)
     prune.add_argument(
         "--older-than-days", type=float, required=True, metavar="N", help="received before that"
     )
-    rollout = commands.add_parser("rollout", help="let a release in by stages, halt by itself")
+    rollout = command("rollout", "let a release in by stages, halt by itself")
     _configure_rollout(rollout, add_broker_options)
-    for command in (ingest, status, export, acl, prune, rollout):
-        command.add_argument("--json", action="store_true", help="print one JSON object")
+    for one in (ingest, status, export, acl, prune, rollout):
+        one.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_store(parser: ArgumentParser) -> None:

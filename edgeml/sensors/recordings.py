@@ -186,7 +186,8 @@ def _csv_channels(header: Sequence[str], wanted: Sequence[str] | None, path: Pat
         return names
     for name in wanted:
         if name not in header:
-            raise SensorError(f"{path}: no column {name!r}{nearest(name, header)}")
+            there = f"it has {', '.join(header)}" if header else "it is empty"
+            raise SensorError(f"{path}: no column {name!r}{nearest(name, header)}; {there}")
     return list(wanted)
 
 

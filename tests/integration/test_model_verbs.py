@@ -170,8 +170,11 @@ def test_bench_counts_instructions_with_a_lab(
     assert "AssertionError" in err
 
 
-def test_bench_refuses_no_runs_at_all(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, err = run(capsys, "bench", bundle, "--runs", 0)
+@pytest.mark.parametrize("verb", ["bench", "verify"])
+def test_no_runs_at_all_measure_nothing(
+    verb: str, bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, verb, bundle, "--runs", 0)
     assert status == 18
     assert "runs is 0" in err
 
@@ -319,7 +322,8 @@ def test_predict_runs_over_many_files(
     [
         (None, "missing.npy", 13, "cannot be read"),
         (b"not an array", "bad.npy", 13, "not an array file"),
-        (b"x,y\n1,2\n", "bad.csv", 17, "bad.csv: no column"),
+        (b"x,y\n1,2\n", "bad.csv", 17, "bad.csv: no column 'z'; it has x, y"),
+        (b"", "empty.csv", 17, "; it is empty"),
         (b"", "empty.npz", 13, "not an array file"),
     ],
 )

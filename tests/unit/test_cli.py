@@ -46,6 +46,20 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     assert f"edgeml {verb}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "command", ["fleet ingest", "fleet rollout", "repo release", "repo gc", "update pin"]
+)
+def test_a_command_of_a_verb_says_what_it_does_in_a_sentence(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main([*command.split(), "--help"])
+    assert end.value.code == 0
+    said = capsys.readouterr().out.split("\n\n")[1]
+    assert said[0].isupper()
+    assert said.endswith(".")
+
+
 def test_an_error_is_one_line_and_its_own_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     status = main(["inspect", "no-such-file.tflite"])
     captured = capsys.readouterr()

@@ -125,6 +125,11 @@ MISTAKES = {
         "config.device is missing; is it misspelt as 'devise'",
     ),
     "a typo in a key": ("id =", "idd =", "config.device.id is missing; is it misspelt as 'idd'"),
+    "a model in the source": (
+        'model = "activity.tflite"\n\n[source]\n',
+        '[source]\nmodel = "activity.tflite"\n',
+        "config.source.model: with one [source] it stands in [device]",
+    ),
     "an extra key": ('id = "pump-7"', 'id = "p"\nmodle = "x"', "did you mean 'model'"),
     "a typo in mqtt": (
         "commit_interval_ms",

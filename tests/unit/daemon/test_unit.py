@@ -1,6 +1,7 @@
 """The unit that is written is one that systemd reads, with the least rights."""
 
 import configparser
+import json
 import shutil
 import subprocess
 import sys
@@ -104,9 +105,12 @@ def test_the_verb_checks_the_file_and_writes_the_unit(
     with config.open("a") as file:
         file.write('[mqtt]\nurl = "mqtt://broker.local"\n')
     assert main(["install-service", str(config), "--print"]) == 0
-    assert "run --quiet" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "run --quiet" in shown
+    assert main(["install-service", str(config), "--print", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["text"] == shown
     assert main(["install-service", str(config), "--folder", str(tmp_path / "none")]) == 18
-    assert "sudo" in capsys.readouterr().err
+    assert "none is no folder" in capsys.readouterr().err
     config.write_text(config.read_text().replace("port =", "prot ="))
     assert main(["install-service", str(config), "--print"]) == 18
     assert "did you mean 'port'" in capsys.readouterr().err
