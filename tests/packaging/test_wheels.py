@@ -55,15 +55,20 @@ def _run(python: Path, code: str) -> str:
 
 
 def _size_without(wheel: Path, left_out: tuple[str, ...]) -> int:
-    """What a wheel would weigh without some of its files: the rest, packed again."""
+    """What a wheel would weigh without some of its files: the rest and its record, packed again."""
     packed = io.BytesIO()
     with (
         zipfile.ZipFile(wheel) as archive,
         zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as rest,
     ):
         for entry in archive.infolist():
-            if not entry.filename.startswith(left_out):
-                rest.writestr(entry.filename, archive.read(entry))
+            if entry.filename.startswith(left_out):
+                continue
+            data = archive.read(entry)
+            if entry.filename.endswith(".dist-info/RECORD"):  # it has a line for each file there is
+                lines = data.decode().splitlines(keepends=True)
+                data = "".join(line for line in lines if not line.startswith(left_out)).encode()
+            rest.writestr(entry.filename, data)
     return len(packed.getvalue())
 
 
