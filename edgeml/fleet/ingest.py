@@ -18,7 +18,9 @@ from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError, StoreError
+from edgeml.fleet.answers import encode_answer, exceeds_ack
 from edgeml.fleet.batches import Batch, parse_events, parse_results, parse_samples
+from edgeml.fleet.selfreports import parse_health, parse_state
 from edgeml.fleet.store import Delivered, Intake, Letter, Progress, Store, UnstorableError
 from edgeml.sync import topics
 from edgeml.sync.connection import Connection
@@ -28,10 +30,7 @@ from edgeml.sync.messages import (
     Ack,
     Receipt,
     Refusal,
-    State,
     digest_of,
-    exceeds_ack,
-    parse_health,
 )
 from edgeml.sync.wire import LaterVersionError
 
@@ -224,7 +223,7 @@ class Ingest:
         elif address.channel == topics.HEALTH:
             self._intake.note_health(address.device, parse_health(event.payload))
         elif address.channel == topics.STATE:
-            state = State.parse(event.payload)
+            state = parse_state(event.payload)
             if state.device != address.device:
                 raise ProtocolError(
                     f"a state of {state.device!r} on the topic of {address.device!r}"
@@ -284,10 +283,10 @@ class Ingest:
         self._publish([p for p, new in asked if not new])
         self._publish([*greeted, *(p for p, new in asked if new)], greeting=True)
         for device, digests in self._receipts.items():
-            self._say(device, Receipt(tuple(digests), self._name).encode(), retain=False)
+            self._say(device, Receipt(tuple(digests), self._name), retain=False)
         self._receipts.clear()
         for device, refusal in self._refused:
-            self._say(device, refusal.encode(), retain=False)
+            self._say(device, refusal, retain=False)
         self._refused.clear()
         for token in tokens:
             self._link.acknowledge(token)
@@ -336,12 +335,12 @@ class Ingest:
         """Publish marks; one that gets lost is said again with the next batch or connection."""
         for p in progress:
             ack = Ack(p.outbox, p.mark, p.above, self._name, greeting)
-            self._say(p.device, ack.encode(), retain=True)
+            self._say(p.device, ack, retain=True)
 
-    def _say(self, device: str, payload: bytes, *, retain: bool) -> None:
+    def _say(self, device: str, answer: Ack | Refusal | Receipt, *, retain: bool) -> None:
         topic = topics.device_topic(self._fleet, device, topics.ACK)
         with contextlib.suppress(LinkError):
-            self._link.publish(Message(topic, payload, qos=0, retain=retain))
+            self._link.publish(Message(topic, encode_answer(answer), qos=0, retain=retain))
 
 
 def _channel(batch: Batch) -> str:

@@ -10,12 +10,12 @@ from typing import Final
 
 from edgeml.errors import ProtocolError
 from edgeml.fleet.batches import EventRow, parse_events
+from edgeml.fleet.selfreports import parse_state
 from edgeml.fleet.staging import Outcome
 from edgeml.jsonread import Fields
 from edgeml.releases.names import parse_release_id
 from edgeml.releases.rollout import Rule, bucket_of
 from edgeml.sync import topics
-from edgeml.sync.messages import State
 from edgeml.sync.wire import load
 
 ALARMS: Final = frozenset({"rollback", "drift", "latency", "confidence", "crash"})
@@ -110,7 +110,7 @@ class Reports:
         return Outcome.GOOD if standing.installed == self.release else Outcome.PENDING
 
     def _hear_state(self, device: str, payload: bytes) -> None:
-        state = State.parse(payload)
+        state = parse_state(payload)
         if state.device != device:
             raise ProtocolError(f"a state of {state.device!r} on the topic of {device!r}")
         before = self.devices.get(device)

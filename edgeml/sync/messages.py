@@ -15,12 +15,9 @@ from edgeml.sync.wire import (
     VERSION,
     bounded,
     check_version,
-    clean,
     dump,
-    is_finite_json,
     load,
     model_document,
-    model_of,
     plain,
     shown,
 )
@@ -55,18 +52,6 @@ class Ack:
     def names_all(self) -> bool:
         """Whether what it does not name is not in the store."""
         return len(self.above.ranges) < MAX_RANGES
-
-    def encode(self) -> bytes:
-        """The message's bytes."""
-        document = {
-            "v": VERSION,
-            "outbox": self.outbox,
-            "seq": self.mark,
-            "above": [list(r) for r in self.above.ranges[:MAX_RANGES]],
-            "ingest": self.ingest,
-            "greeting": self.greeting,
-        }
-        return dump(document)
 
     @classmethod
     def parse(cls, payload: bytes) -> "Ack":
@@ -121,12 +106,6 @@ class Refusal:
     reason: str
     ingest: str
 
-    def encode(self) -> bytes:
-        """The message's bytes."""
-        return dump(
-            {"v": VERSION, "refused": self.digest, "reason": self.reason, "ingest": self.ingest}
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -139,15 +118,6 @@ class Receipt:
 
     digests: tuple[str, ...]
     ingest: str
-
-    def encode(self) -> bytes:
-        """The message's bytes."""
-        return dump({"v": VERSION, "stored": list(self.digests), "ingest": self.ingest})
-
-
-def exceeds_ack(above: Spans) -> bool:
-    """Whether there are more ranges than an `Ack` names."""
-    return len(above.ranges) > MAX_RANGES
 
 
 def digest_of(payload: bytes) -> str:
@@ -207,50 +177,11 @@ class State:
             document["update"] = dict(self.update)
         return dump(document)
 
-    @classmethod
-    def parse(cls, payload: bytes) -> "State":
-        """Read a state.
-
-        Raises:
-            ProtocolError: it is not one of this version.
-        """
-        fields = Fields(load(payload), "state", ProtocolError, ignore_unknown=True)
-        check_version(fields)
-        epoch = fields.integers("epoch")
-        if len(epoch) != 2:
-            raise ProtocolError(f"state.epoch has {len(epoch)} numbers; it should have 2")
-        model = fields.optional_child("model")
-        update = fields.optional_child("update")
-        return cls(
-            online=fields.boolean("online"),
-            device=clean(fields.text("device")),
-            outbox=clean(fields.text("outbox")),
-            epoch=(bounded(epoch[0], "state.epoch", 0), bounded(epoch[1], "state.epoch", 0)),
-            time_s=fields.number("time_s"),
-            version=clean(fields.text("edgeml")),
-            model=None if model is None else model_of(model),
-            update=None if update is None else update.raw,
-        )
-
 
 def encode_health(device: str, time_s: float, fields: Mapping[str, Any]) -> bytes:
     """One message of the `health` topic."""
     more = {str(key): plain(value) for key, value in fields.items()}
     return dump({**more, "v": VERSION, "device": device, "time_s": time_s})
-
-
-def parse_health(payload: bytes) -> Mapping[str, Any]:
-    """Read a message of the `health` topic; its fields are the device's own affair.
-
-    Raises:
-        ProtocolError: it is not one of this version.
-    """
-    fields = Fields(load(payload), "health", ProtocolError, ignore_unknown=True)
-    check_version(fields)
-    fields.number("time_s")
-    if not is_finite_json(fields.raw):
-        raise ProtocolError("health has a number beyond 64 bits")
-    return fields.raw
 
 
 def encode_latest(device: str, model: ModelRef, row: bytes) -> bytes:

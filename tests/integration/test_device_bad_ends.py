@@ -13,6 +13,7 @@ from edgeml import Device, Model, Mqtt
 from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, SensorError
 from edgeml.fleet.localbroker import LocalBroker
+from edgeml.fleet.selfreports import parse_state
 from edgeml.lane import Cascade
 from edgeml.ota.host import Change
 from edgeml.ota.journal import Held, Journal
@@ -214,7 +215,7 @@ def test_the_first_state_of_a_device_says_what_is_installed_and_what_was_bad(
 
         def hears() -> bool:
             came = [event for event in link.step(0.05) if isinstance(event, Received)]
-            said.extend(State.parse(event.payload) for event in came)
+            said.extend(parse_state(event.payload) for event in came)
             return any(state.online for state in said)
 
         sync = Mqtt(broker.url, FLEET, outbox=tmp_path / "outbox.db", ack="broker")

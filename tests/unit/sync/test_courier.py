@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from edgeml.clock import ManualClock
+from edgeml.fleet.answers import encode_answer
 from edgeml.fleet.batches import Batch, parse_events, parse_results
+from edgeml.fleet.selfreports import parse_state
 from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.courier import Courier
 from edgeml.sync.entries import Caps
-from edgeml.sync.messages import Ack, Refusal, State, digest_of
+from edgeml.sync.messages import Ack, Refusal, digest_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.pending import Pace, PendingEvent, PendingResult
 from edgeml.sync.settings import Mqtt
@@ -80,12 +82,12 @@ class Device:
 
     def acknowledge(self, mark: int, outbox: str | None = None) -> None:
         ack = Ack(outbox or self.outbox.id, mark, Spans(), "i.1")
-        self.line.deliver(ACK, ack.encode(), retained=False, qos=0)
+        self.line.deliver(ACK, encode_answer(ack), retained=False, qos=0)
         self.pump()
 
     def refuse(self, payload: bytes) -> None:
         refusal = Refusal(digest_of(payload), "no", "i.1")
-        self.line.deliver(ACK, refusal.encode(), retained=False, qos=0)
+        self.line.deliver(ACK, encode_answer(refusal), retained=False, qos=0)
         self.pump()
 
     def sent(self, channel: str) -> list[bytes]:
@@ -114,7 +116,7 @@ class Store:
             spans = self.spans.get(device.outbox.id, Spans())
             mark = spans.reach()
             ack = Ack(device.outbox.id, mark, spans.above(mark), "i.1")
-            device.line.deliver(ACK, ack.encode(), retained=False, qos=0)
+            device.line.deliver(ACK, encode_answer(ack), retained=False, qos=0)
 
     def take(self, batch: Batch) -> None:
         known = self.spans.get(batch.outbox, Spans())
@@ -143,7 +145,7 @@ def test_a_birth_comes_before_the_first_result(make: MakeDevice) -> None:
     device.put("a")
     device.pump()
     assert [m.topic.rsplit("/", 1)[1] for m in device.broker.waiting] == ["state", "results"]
-    birth = State.parse(device.sent("state")[0])
+    birth = parse_state(device.sent("state")[0])
     assert (birth.online, birth.outbox, birth.epoch) == (True, device.outbox.id, (1, 1))
 
 
@@ -191,7 +193,7 @@ def test_an_old_copy_of_an_outbox_goes_on_under_a_new_name(make: MakeDevice) -> 
     assert device.outbox.id != old_id
     batch = parse_results(device.sent("results")[-1])
     assert (batch.outbox, [row.seq for row in batch.results]) == (device.outbox.id, [1, 2])
-    assert State.parse(device.sent("state")[-1]).outbox == device.outbox.id
+    assert parse_state(device.sent("state")[-1]).outbox == device.outbox.id
 
 
 def test_a_spent_allowance_waits_for_its_refill(make: MakeDevice) -> None:
@@ -289,7 +291,7 @@ def test_a_second_acknowledgement_does_not_rename_twice(make: MakeDevice) -> Non
     device.pump()
     old_id = device.outbox.id
     device.acknowledge(0)
-    ack = Ack(old_id, 500, Spans(), "i.1").encode()
+    ack = encode_answer(Ack(old_id, 500, Spans(), "i.1"))
     device.line.deliver(ACK, ack, retained=True, qos=0)
     device.courier.pump(0.0)
     device.line.deliver(ACK, ack, retained=False, qos=0)
