@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from edgeml.errors import ConfigError, ConversionError, EdgeMLError
-from edgeml.runtime.process import end_with
+from edgeml.runtime.process import end_with, module_command
 
 _NO_LIMIT: Final = 1 << 40
 _LONGEST_S: Final = 1e6
@@ -48,7 +48,7 @@ def run_guarded(options: Mapping[str, Any], limit_s: float) -> int:
     order = json.dumps({**options, "verbose": verbose, "parent": os.getpid()})
     with tempfile.TemporaryDirectory(prefix="edgeml-worker-") as folder, _sigterm_raises():
         worker = subprocess.Popen(
-            [sys.executable, "-m", "edgeml_converters.guard"],
+            module_command("edgeml_converters.guard"),
             stdin=subprocess.PIPE,
             text=True,
             env={**os.environ, "TMPDIR": folder},

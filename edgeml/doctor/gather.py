@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeml.doctor.facts import Facts
 from edgeml.errors import EdgeMLError
+from edgeml.runtime.process import python_command
 
 if TYPE_CHECKING:
     from edgeml.daemon.config import DaemonConfig
@@ -100,7 +101,7 @@ def _import_error(name: str) -> str:
     """The last line of what importing it says; a subprocess, because a bad wheel can crash."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", f"import {_MODULES[name]}"],
+            python_command(f"import {_MODULES[name]}"),
             capture_output=True,
             text=True,
             timeout=_IMPORT_TIMEOUT_S,

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import IO, Any, Final
@@ -19,6 +18,7 @@ from edgeml.errors import TrustError, UpdateError, retold
 from edgeml.ota.standing import Get, Offer, Standing
 from edgeml.releases.index import MAX_INDEX_BYTES, ReleaseIndex
 from edgeml.releases.rollout import Rule
+from edgeml.runtime.process import module_command
 
 CHILD: Final = "edgeml.ota.trustchild"
 _MAX_LINE_BYTES: Final = 2 * MAX_INDEX_BYTES
@@ -106,7 +106,7 @@ class TrustProcess:
         ):
             try:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", CHILD, str(asking), str(os.getpid())],
+                    [*module_command(CHILD), str(asking), str(os.getpid())],
                     stdin=given,
                     stdout=subprocess.DEVNULL,
                     stderr=said,

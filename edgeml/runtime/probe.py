@@ -12,7 +12,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from typing import Any, Final
 
 from edgeml.bundle import MAX_BUNDLE_BYTES
 from edgeml.errors import BackendError, BundleError, ConfigError, EdgeMLError, retold
+from edgeml.runtime.process import module_command
 
 CHILD: Final = "edgeml.runtime.probechild"
 _MAX_REPORT_BYTES: Final = 1 << 20
@@ -145,7 +145,7 @@ def run_child(
     # Files and not pipes: a child that says much must not wait for somebody to read it.
     with tempfile.TemporaryFile() as report, tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(
-            [sys.executable, "-m", CHILD, task, str(report.fileno()), whole],
+            [*module_command(CHILD), task, str(report.fileno()), whole],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=stderr,

@@ -8,8 +8,23 @@ import sys
 from pathlib import Path
 from typing import Final
 
+_ELSEWHERE: Final = "import sys; sys.path = [p for p in sys.path if p]; "
+_RUN: Final = "import runpy; runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
 _STATUS: Final = Path("/proc/self/status")
 _PR_SET_PDEATHSIG: Final = 1
+
+
+def module_command(name: str) -> list[str]:
+    """The command of a module, that takes nothing from the folder it is called in.
+
+    `python -m` looks there first, and beside a file that nobody trusts there may be a `json.py`.
+    """
+    return python_command(_RUN.format(name))
+
+
+def python_command(code: str) -> list[str]:
+    """The command of some code, as `module_command`; its arguments are `sys.argv[1:]`."""
+    return [sys.executable, "-c", _ELSEWHERE + code]
 
 
 def peak_rss_mb() -> float | None:

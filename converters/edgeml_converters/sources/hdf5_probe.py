@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edgeml.errors import ConversionError
+from edgeml.runtime.process import module_command
 
 DEADLINE_S: Final = 10.0
 BYTES_A_SECOND: Final = 20 << 20
@@ -33,7 +34,7 @@ def probe(path: Path, member: str | None = None) -> str | None:
     Raises:
         ConversionError: it is damaged, or unpacks to more than 2 GiB.
     """
-    command = [sys.executable, "-m", __name__, str(path), *([] if member is None else [member])]
+    command = [*module_command(__name__), str(path), *([] if member is None else [member])]
     deadline_s = DEADLINE_S + path.stat().st_size / BYTES_A_SECOND
     try:
         done = subprocess.run(command, capture_output=True, timeout=deadline_s, check=False)

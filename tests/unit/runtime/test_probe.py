@@ -221,3 +221,15 @@ def test_a_limit_that_limits_nothing_or_leaves_nothing_is_refused(limit: dict[st
     """No wall clock ends after NaN seconds, and what cannot be set was not set."""
     with pytest.raises(ConfigError, match=f"{next(iter(limit))} is .*; a probe's limit is"):
         ProbeLimits(**limit)
+
+
+def test_a_probe_runs_nothing_of_the_folder_that_it_is_called_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who unpacks a model to look at it may have unpacked a `json.py` beside it."""
+    for module in ("json", "runpy", "numpy", "edgeml"):
+        (tmp_path / f"{module}.py").write_text("open('ran', 'w').close()\n")
+    (tmp_path / "plain.tflite").write_bytes(INT8)
+    monkeypatch.chdir(tmp_path)
+    assert probe("plain.tflite", QUICK).ok
+    assert not (tmp_path / "ran").exists()
