@@ -118,6 +118,7 @@ def mosquitto_acl(args: Namespace) -> Outcome:
         ingest_user=args.ingest_user,
         publisher_user=args.publisher_user,
         data_directory=args.data_directory,
+        devices=args.devices,
     )
     conf, acl = write_files(plan)
     passwords = None if plan.client_certificates else plan.directory / PASSWORDS
@@ -158,6 +159,7 @@ def rollout(args: Namespace, connection: Connection) -> Outcome:
     from edgeml.fleet.conductor import Conductor
     from edgeml.fleet.repo.repository import Repository
     from edgeml.fleet.repo.ruling import RepositoryRuling
+    from edgeml.fleet.report import printable
     from edgeml.fleet.staging import Policy
 
     expires_s = seconds(args.expires)
@@ -180,7 +182,9 @@ def rollout(args: Namespace, connection: Connection) -> Outcome:
         args.release, ruling, policy, connection, args.fleet, expires_s=expires_s, tell=_tell
     )
     ending = conductor.run(until_told_to_stop(conductor.wake))
-    failures = (f"\n  {device}: {why}" for device, why in sorted(ending.failures.items()))
+    failures = (
+        f"\n  {device}: {printable(why)}" for device, why in sorted(ending.failures.items())
+    )
     return asdict(ending), f"{args.release}: {ending.reason}{''.join(failures)}"
 
 

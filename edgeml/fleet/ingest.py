@@ -8,9 +8,11 @@ told which one it was, so that it never stops the rest.
 """
 
 import contextlib
+import hashlib
 import logging
 import secrets
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -41,6 +43,7 @@ _RETRY_S: Final = 1.0
 _IDLE_S: Final = 1.0
 _LETTER_BYTES: Final = 256 * 1024
 _REASON_LETTERS: Final = 200
+_LETTERS_REMEMBERED: Final = 10_000
 _PARSERS: Final = {
     topics.RESULTS: parse_results,
     topics.EVENTS: parse_events,
@@ -126,6 +129,7 @@ class Ingest:
         self._failing = False
         self._since_s: float | None = None
         self._size_bytes = 0
+        self._buried: OrderedDict[bytes, None] = OrderedDict()
         self._greetings = 0
         self._owes_greeting = False
         self.tally = Tally()
@@ -244,14 +248,25 @@ class Ingest:
         log.warning("%s: %s", event.topic, exc)
         self.tally.dead_letters += 1
         letter = Letter(event.topic, event.payload[:_LETTER_BYTES], str(exc))
-        self._intake.letters.append(letter)
-        self._size_bytes += len(letter.payload)
+        if self._is_news(letter):
+            self._intake.letters.append(letter)
+            self._size_bytes += len(letter.payload)
         # What a later version said is not wrong: the device keeps it until this end is upgraded.
         if not isinstance(exc, LaterVersionError):
             with contextlib.suppress(ProtocolError):
                 address = topics.parse(event.topic)
                 if address.channel in _PARSERS:
                     self._refuse(address.device, event.payload, str(exc))
+
+    def _is_news(self, letter: Letter) -> bool:
+        """Whether a letter is kept: a device may send the same one for weeks, until an upgrade."""
+        name = hashlib.sha256(b"\0".join((letter.topic.encode(), letter.payload))).digest()
+        known = name in self._buried
+        self._buried[name] = None
+        self._buried.move_to_end(name)
+        if len(self._buried) > _LETTERS_REMEMBERED:
+            self._buried.popitem(last=False)
+        return not known
 
     def _refuse(self, device: str, payload: bytes, reason: str) -> None:
         reason = reason[:_REASON_LETTERS]
@@ -306,7 +321,9 @@ class Ingest:
             return self._commit_whole(part)
         except UnstorableError as exc:
             self.tally.dead_letters += 1
-            progress = self._commit_whole(Intake(letters=[self._letter(part, str(exc))]))
+            letter = self._letter(part, str(exc))
+            letters = [letter] if self._is_news(letter) else []
+            progress = self._commit_whole(Intake(letters=letters))
             for delivered in part.batches:
                 self._refuse(delivered.device, delivered.payload, str(exc))
             return progress

@@ -24,6 +24,7 @@ _DEVICE_WRITES: Final = (
 CONFIGURATION: Final = "mosquitto.conf"
 ACCESS_LIST: Final = "acl"
 PASSWORDS: Final = "passwords"
+_QUEUED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ class BrokerPlan:
         ingest_user: the user name of the ingests.
         publisher_user: the user name of whoever publishes models.
         data_directory: where Mosquitto keeps what it must not forget.
+        devices: how many there will be; whoever connects is handed a retained state of each, and
+            Mosquitto drops what it cannot queue.
     """
 
     fleet: str
@@ -54,6 +57,7 @@ class BrokerPlan:
     ingest_user: str = "ingest"
     publisher_user: str = "publisher"
     data_directory: Path = Path("/var/lib/mosquitto")
+    devices: int = 5_000
 
     def __post_init__(self) -> None:
         topics.checked_id(self.fleet, "fleet")
@@ -61,6 +65,8 @@ class BrokerPlan:
         topics.checked_id(self.publisher_user, "publisher user")
         if self.ingest_user == self.publisher_user:
             raise ConfigError(f"ingest and publisher are both {self.ingest_user!r}; use two users")
+        if self.devices < 1:
+            raise ConfigError(f"devices is {self.devices}; it should be how many there will be")
         if not 0 < self.port < 65536:
             raise ConfigError(f"port {self.port} is not a port; it should be 1 to 65535")
 
@@ -85,7 +91,7 @@ def configuration(plan: BrokerPlan) -> str:
         "persistence true",
         f"persistence_location {plan.data_directory}/",
         "autosave_interval 60",
-        "max_queued_messages 10000",
+        f"max_queued_messages {max(_QUEUED, 2 * plan.devices)}",
         "log_type error",
         "log_type warning",
         "log_type notice",

@@ -66,6 +66,10 @@ def configure(parser: ArgumentParser, add_broker_options: AddBroker) -> None:
         metavar="DIR",
         help="where Mosquitto keeps its memory (%(default)s)",
     )
+    acl.add_argument(
+        "--devices", type=int, default=5_000, metavar="N",
+        help="how many there will be: Mosquitto queues as much as they need (%(default)s)",
+    )  # fmt: skip
     prune = command("prune", "delete results and events that are old enough")
     _add_store(prune)
     prune.add_argument(

@@ -30,7 +30,7 @@ def status_table(
                 device.device,
                 "yes" if device.online else "no",
                 ago(now_s, device.seen_s),
-                device.model,
+                printable(device.model),
                 device.results,
                 device.missing,
                 device.unaccounted,
@@ -38,7 +38,7 @@ def status_table(
                 _duration(queue.get("oldest_age_s")),
                 ago(now_s, device.health_s),
                 None if device.last_result_s is None else _utc(device.last_result_s),
-                device.last_label,
+                printable(device.last_label),
             )
         )
     return _HEADER, rows
@@ -96,6 +96,13 @@ def retention_limit(now_s: float, days: float) -> float:
 def ago(now_s: float, then_s: float | None) -> str | None:
     """How long ago, for a person."""
     return None if then_s is None else f"{_duration(max(now_s - then_s, 0.0))} ago"
+
+
+def printable(text: str | None) -> str | None:
+    """What a device says, without what would steer a terminal or break a line."""
+    if text is None or text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _duration(seconds: object) -> str | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,14 @@ def test_the_status_says_how_old_it_is() -> None:
     assert status_summary(order) == (
         "4 devices, 3 online; 20 results, 0 known to be lost, 2 not here yet"
     )
+
+
+def test_what_a_device_says_does_not_steer_the_terminal_of_who_looks() -> None:
+    said = "\x1b[2J walking\r\nß"
+    device = DeviceStatus("a", True, 9.0, said, 5, 0, 0, 8.0, said, {}, None)
+    header, rows = status_table([device], 10.0)
+    shown = [rows[0][header.index(name)] for name in ("model", "label")]
+    assert shown == ["\\x1b[2J walking\\r\\nß"] * 2
 
 
 def test_a_watched_status_goes_on_until_it_is_told_to_end(store_path: str) -> None:
@@ -235,6 +244,8 @@ def test_the_access_list_gives_a_device_its_own_topics_only(tmp_path: Path) -> N
     assert "edgeml/1/plant/d/%u/ack" not in writes
     assert "allow_anonymous false" in configuration(plan)
     assert "persistence true" in configuration(plan)
+    assert "max_queued_messages 10000" in configuration(plan)
+    assert "max_queued_messages 60000" in configuration(replace(plan, devices=30_000))
 
 
 def test_one_user_for_two_roles_is_refused(tmp_path: Path) -> None:

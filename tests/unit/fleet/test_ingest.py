@@ -191,6 +191,20 @@ def test_poison_is_kept_with_its_reason_and_never_stops_the_rest(
     assert bench.line.acknowledged == bench.line.received
 
 
+def test_a_message_that_comes_again_and_again_is_one_dead_letter(bench: Bench) -> None:
+    for _ in range(3):
+        bench.send(topics.RESULTS, b'{"v": 2}')
+        bench.turn()
+    bench.store.mood = UnstorableError("a value that no column takes")
+    for _ in range(3):
+        bench.send(topics.RESULTS, batch(1))
+        bench.turn()
+    assert len(bench.refused) == 3
+    assert bench.ingest.tally.dead_letters == 6
+    assert len(bench.store.letters()) == 2
+    assert bench.line.acknowledged == bench.line.received
+
+
 def test_a_device_that_is_born_learns_that_somebody_is_there(bench: Bench) -> None:
     bench.send(topics.STATE, State(True, "pump", "new box", (1, 1), 0.0, "0").encode(), retain=True)
     assert [(a.outbox, a.mark, a.greeting) for a in bench.turn()] == [("new box", 0, False)]
