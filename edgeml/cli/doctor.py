@@ -2,8 +2,8 @@
 
 Checks Python, the machine, the interpreter, numpy's fit with it, the optional
 packages, the disk, the clock, the groups that sensors need and, with --broker,
-whether the broker answers, and with --config whether what is published for
-that device is believed. Exit status 1 where something is broken.
+whether the broker answers; with --config a device's models, its broker, and whether
+what is published for it is believed. Exit status 1 where something is broken.
 """
 
 import argparse
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config", metavar="CONFIG.toml", type=Path,
-        help="a device's file: also ask what is offered where it takes updates from",
+        help="a device's file: also try its models, its broker, and what it takes updates from",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object on stdout")
 

@@ -22,8 +22,8 @@ def examine(
     """Look at this machine and judge what is found.
 
     Args:
-        broker: a broker's URL to try; None to leave the network alone.
+        broker: a broker's URL to try; None for that of `config`.
         state_folder: where the outbox will be.
-        config: a device's file, whose updates are looked at; None for none.
+        config: a device's file, whose models, broker and updates are tried; None for none.
     """
     return judge(gather(broker=broker, state_folder=state_folder, config=config))

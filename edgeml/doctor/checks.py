@@ -238,6 +238,21 @@ def _broker(facts: Facts) -> Finding | None:
     return Finding("broker", Level.GOOD, f"{facts.broker} answers")
 
 
+def _models(facts: Facts) -> Finding | None:
+    if not facts.models:
+        return None
+    bad = [path for path, error in facts.models.items() if error]
+    if bad:
+        return Finding(
+            "models",
+            Level.BROKEN,
+            ", ".join(bad),
+            "; ".join(error for error in facts.models.values() if error),
+            f"mend the file, or its path; more of it: edgeml verify {bad[0]}",
+        )
+    return Finding("models", Level.GOOD, f"{', '.join(facts.models)} passed")
+
+
 def _updates(facts: Facts) -> Finding | None:
     if facts.updates is None:
         return None
@@ -264,5 +279,6 @@ _CHECKS: Final[tuple[Callable[[Facts], Finding | None], ...]] = (
     _clock,
     _groups,
     _broker,
+    _models,
     _updates,
 )

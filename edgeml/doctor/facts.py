@@ -20,6 +20,9 @@ class Facts:
         numpy: its version, None where it is missing.
         missing_packages: of those that every device needs.
         clock_synchronised: None where nobody knows.
+        broker: its URL, as it was asked for or as a device's file has it; None for none.
+        broker_error: why no session with it came about.
+        models: files that a device's file names, and why each could not serve; "" where it could.
         updates: what a device's file says where updates come from, and what is offered there;
             None where no file was given, or it takes none.
         updates_error: why nothing is believed of what is published there.
@@ -45,5 +48,6 @@ class Facts:
     missing_groups: Mapping[str, str] = field(default_factory=dict)
     broker: str | None = None
     broker_error: str = ""
+    models: Mapping[str, str] = field(default_factory=dict)
     updates: str | None = None
     updates_error: str = ""

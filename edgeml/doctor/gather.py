@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +21,7 @@ from edgeml.runtime.process import python_command
 
 if TYPE_CHECKING:
     from edgeml.daemon.config import DaemonConfig
+    from edgeml.sync.connection import Connection
 
 INTERPRETERS: Final = ("ai-edge-litert", "tflite-runtime")
 _MODULES: Final = {
@@ -46,10 +48,15 @@ def gather(
 ) -> Facts:
     """Look at this machine."""
     updates, updates_error = None, ""
+    models: dict[str, str] = {}
     if config is not None:
-        from edgeml.doctor.updates import look  # only who asks for it needs a device's parts
+        from edgeml.doctor.updates import look, try_models  # only who asks needs a device's parts
 
+        models = try_models(config)
         updates, updates_error = look(config)
+    asked: str | Connection | None = broker
+    if broker is None and config is not None:
+        asked = config.mqtt
     interpreters = {name: found for name in INTERPRETERS if (found := _version(name))}
     numpy = _version("numpy")
     return Facts(
@@ -70,8 +77,9 @@ def gather(
         year=datetime.now(timezone.utc).year,
         clock_synchronised=_clock_synchronised(),
         missing_groups=_missing_groups(),
-        broker=broker,
-        broker_error="" if broker is None else _broker_error(broker),
+        broker=getattr(asked, "url", broker),
+        broker_error="" if asked is None else _broker_error(asked),
+        models=models,
         updates=updates,
         updates_error=updates_error,
     )
@@ -161,7 +169,7 @@ def _missing_groups() -> dict[str, str]:
     return missing
 
 
-def _broker_error(url: str) -> str:
+def _broker_error(asked: "str | Connection") -> str:
     """Why no session with the broker came about; empty where one did."""
     try:
         from edgeml.sync.connection import Connection
@@ -171,7 +179,8 @@ def _broker_error(url: str) -> str:
         return f"it cannot be tried: {exc}"
 
     try:
-        connection = Connection(url, connect_timeout_s=_TOOL_TIMEOUT_S)
+        connection = Connection(asked) if isinstance(asked, str) else asked
+        connection = replace(connection, connect_timeout_s=_TOOL_TIMEOUT_S)
     except EdgeMLError as exc:
         return str(exc)
     link = Link(connection, client_id=f"edgeml-doctor-{os.getpid()}")

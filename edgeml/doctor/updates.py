@@ -1,4 +1,7 @@
-"""Looks whether a device could take updates: as it would itself, in a folder that is forgotten."""
+"""Looks whether a device could run its models and take updates, as it would itself.
+
+Models are tried in processes of their own, updates in a folder that is forgotten.
+"""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +13,21 @@ from edgeml.daemon.models import files
 from edgeml.errors import EdgeMLError
 from edgeml.ota.asking import Asking, Floor
 from edgeml.ota.trustprocess import TrustProcess
+from edgeml.runtime.probe import probe
 from edgeml.updating import open_shelf, transports_of
+
+
+def try_models(config: DaemonConfig) -> dict[str, str]:
+    """The files that a device's file names, and what speaks against each; "" for nothing."""
+    return {str(path): _objection(path) for path in files(config.models)}
+
+
+def _objection(path: Path) -> str:
+    try:
+        report = probe(path)
+    except EdgeMLError as exc:  # it cannot even be read
+        return str(exc)
+    return report.error or "; ".join(report.violations)
 
 
 def look(config: DaemonConfig) -> tuple[str | None, str]:

@@ -8,6 +8,8 @@ import pytest
 from edgeml.cli.main import main
 from edgeml.fleet.localbroker import LocalBroker, free_port
 
+ACTIVITY = Path(__file__).resolve().parents[2] / "models" / "activity" / "activity.tflite"
+
 
 def _examine(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, str]]:
     status = main(["doctor", "--json", *arguments])
@@ -49,6 +51,20 @@ def test_a_state_folder_that_can_be_made_is_good_and_one_that_cannot_is_broken(
     (tmp_path / "file").write_text("in the way")
     status, levels = _examine(capsys, "--state", str(tmp_path / "file" / "state"))
     assert (status, levels["disk"]) == (1, "broken")
+
+
+def test_a_devices_file_has_its_models_and_its_broker_tried(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "device.toml"
+    text = '[device]\nid = "p"\nmodel = "{}"\n[source]\ndriver = "system"\n[mqtt]\nurl = "{}"\n'
+    with LocalBroker() as broker:
+        config.write_text(text.format(ACTIVITY, broker.url))
+        status, levels = _examine(capsys, "--config", str(config))
+    assert (status, levels["models"], levels["broker"]) == (0, "ok", "ok")
+    config.write_text(text.format("none.tflite", f"mqtt://127.0.0.1:{free_port()}"))
+    status, levels = _examine(capsys, "--config", str(config))
+    assert (status, levels["models"], levels["broker"]) == (1, "broken", "broken")
 
 
 def test_as_text_each_finding_has_its_cure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,7 +141,10 @@ def test_the_readme_shows_a_picture_that_is_there() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/adr/README.md", "docs/updates.md", "docs/security.md"],
+    [
+        *("README.md", "CONTRIBUTING.md", "docs/adr/README.md"),
+        *("docs/device.md", "docs/updates.md", "docs/security.md"),
+    ],
 )
 def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()

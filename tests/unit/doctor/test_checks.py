@@ -122,6 +122,13 @@ TROUBLES = {
         "/dev/i2c",
         "usermod -aG i2c",
     ),
+    "a model that fails its self-test": (
+        replace(HEALTHY, models={"a.tflite": "", "b.tflite": "golden: 3 of 8 windows differ"}),
+        "models",
+        Level.BROKEN,
+        "3 of 8",
+        "edgeml verify b.tflite",
+    ),
     "a dead broker": (
         replace(HEALTHY, broker="mqtt://b", broker_error="refused"),
         "broker",
