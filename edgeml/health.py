@@ -9,7 +9,7 @@ from edgeml.result import ModelRef
 from edgeml.sensors.dutycontrol import DutyHealth
 from edgeml.sensors.live import LiveHealth
 from edgeml.sensors.window import WindowStats
-from edgeml.sync.delivery import DeliveryHealth
+from edgeml.sync.deliveryhealth import DeliveryHealth
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from edgeml.result import ModelRef
 from edgeml.sync import flow, topics
 from edgeml.sync.batches import MESSAGE_OVERHEAD_BYTES, encode_batch, too_small
 from edgeml.sync.budget import Budget
-from edgeml.sync.channels import CHANNEL_OF, kinds_of
-from edgeml.sync.entries import Entry, Kind, spans_of
+from edgeml.sync.channels import CHANNEL_OF
+from edgeml.sync.entries import Kind, spans_of
+from edgeml.sync.gathering import gather
 from edgeml.sync.line import Down, Line, LinkEvent, Message, Published, Received, Up
 from edgeml.sync.messages import (
     Ack,
@@ -41,7 +42,6 @@ from edgeml.version import __version__
 
 log: Final = logging.getLogger("edgeml.delivery")
 
-_ENTRIES_AT_ONCE: Final = 64
 _READ_RETRY_S: Final = 5.0
 
 
@@ -302,8 +302,9 @@ class Courier:
         return self._send(read)
 
     def _send(self, read: flow.Read) -> flow.Event | None:
+        limit_bytes = self._max_packet_bytes - MESSAGE_OVERHEAD_BYTES
         try:
-            entries = self._gather(read)
+            entries = gather(self._outbox, read, limit_bytes, self._settings.batch_rows)
         except BrokenOutboxError as exc:
             self._order(partial(_fail, exc))  # the writer sets the file aside
             return None
@@ -311,6 +312,8 @@ class Courier:
             log.warning("%s", exc)
             self._again_s = self._clock.monotonic_s() + _READ_RETRY_S
             return None
+        if entries is None:
+            self._order_split(limit_bytes)
         if entries is None or self._outbox.id != self._session.policy.outbox:
             return None  # what was read is being rewritten, or was: the commit says so
         if not entries:
@@ -348,40 +351,6 @@ class Courier:
         except LinkError:
             return None  # the line says so itself, with its next step
 
-    def _gather(self, read: flow.Read) -> list[Entry] | None:
-        """The entries of one message; None where the outbox has to be rewritten first."""
-        limit_bytes = self._max_packet_bytes - MESSAGE_OVERHEAD_BYTES
-        first, last = read.first, read.last
-        gathered: list[Entry] = []
-        size = rows = 0
-        while first <= last:
-            found = self._outbox.read(
-                kinds_of(read), first, last, descending=read.descending, limit=_ENTRIES_AT_ONCE
-            )
-            for entry in found:
-                if not _wanted(entry, read):
-                    continue
-                if len(entry.body) > limit_bytes:
-                    if not gathered:
-                        self._order_split(limit_bytes)
-                    return gathered or None
-                size += len(entry.body)
-                rows += entry.last - entry.seq + 1 if entry.kind is not Kind.GAP else 1
-                full = size > limit_bytes or rows > self._settings.batch_rows
-                alone = read.alone.touches(entry.seq, entry.last)
-                if gathered and (full or alone or entry.model != gathered[0].model):
-                    return gathered
-                gathered.append(entry)
-                if alone:
-                    return gathered
-            if len(found) < _ENTRIES_AT_ONCE:
-                break
-            if read.descending:
-                last = found[-1].seq - 1
-            else:
-                first = found[-1].last + 1
-        return gathered
-
     def _order_split(self, limit_bytes: int) -> None:
         if not self._split_ordered:
             self._split_ordered = True
@@ -390,9 +359,3 @@ class Courier:
 
 def _fail(exc: OutboxError) -> None:
     raise exc
-
-
-def _wanted(entry: Entry, read: flow.Read) -> bool:
-    if read.skip.touches(entry.seq, entry.last):
-        return False
-    return read.only is None or read.only.touches(entry.seq, entry.last)

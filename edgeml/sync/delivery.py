@@ -8,7 +8,7 @@ disk, the line, the confirmations, happens in two threads that come and go with
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isfinite
 from operator import index
 from types import TracebackType
@@ -21,6 +21,7 @@ from edgeml.result import ModelRef, Result
 from edgeml.sync import topics
 from edgeml.sync.batches import MESSAGE_OVERHEAD_BYTES
 from edgeml.sync.courier import Courier
+from edgeml.sync.deliveryhealth import DeliveryHealth
 from edgeml.sync.entries import Caps
 from edgeml.sync.line import Message
 from edgeml.sync.link import Link
@@ -38,47 +39,6 @@ log: Final = logging.getLogger("edgeml.delivery")
 _ENTRY_BYTES: Final = 16 * 1024
 _PUMP_S: Final = 1.0
 _ABANDON_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryHealth:
-    """How delivery is, at a glance.
-
-    Attributes:
-        outbox: the outbox's id.
-        put: results and events taken since the start; what is neither pending, nor waiting, nor
-            missing is confirmed.
-        pending_rows: in memory, not on disk yet.
-        waiting_rows: on disk, not confirmed yet.
-        waiting_bytes: their size.
-        missing_rows: given up and covered by gap records that are not confirmed yet.
-        oldest_age_s: how long the oldest has waited, in seconds of running time; None where
-            nothing waits.
-        durability_window_ms: what was put longer ago is on the medium.
-        connected: whether the broker can be reached now.
-        mqtt5: whether the line speaks MQTT 5.
-        outages: connections lost since the start.
-        in_flight: messages sent and not confirmed.
-        resends: messages sent again since the start.
-        disk_failures: commits that failed since the start.
-        last_error: what went wrong last and still does; None where all is well.
-    """
-
-    outbox: str
-    put: int
-    pending_rows: int
-    waiting_rows: int
-    waiting_bytes: int
-    missing_rows: int
-    oldest_age_s: float | None
-    durability_window_ms: float
-    connected: bool
-    mqtt5: bool
-    outages: int
-    in_flight: int
-    resends: int
-    disk_failures: int
-    last_error: str | None
 
 
 class Delivery:

@@ -20,6 +20,7 @@ _SUMS: Final = "SELECT kind, count(*), sum(last - seq + 1), sum(bytes) FROM entr
 _GAPS_TOLD_APART: Final = 1000
 _SEVERAL: Final = "several"
 _DAMAGED: Final = "damaged on disk"
+_TOO_LARGE: Final = "row too large for the broker"
 
 
 class EntryTable:
@@ -78,6 +79,23 @@ class EntryTable:
         for kind, entries, rows, size in self._db.execute(query, values).fetchall():
             self.tally.add(Kind(kind), -entries, -rows, -size)
         self._db.execute(f"DELETE FROM entries WHERE {where}", values)  # noqa: S608
+
+    def split(self, limit_bytes: int) -> Spans:
+        """Cut longer entries into rows; a row that is longer itself becomes a gap."""
+        query = "SELECT seq, kind, model, lived_s, body FROM entries WHERE bytes > ? AND kind != ?"
+        lost: list[Range] = []
+        for first, kind, model, lived_s, body in self._db.execute(
+            query, (limit_bytes, int(Kind.GAP))
+        ).fetchall():
+            self.delete("seq = ?", first)
+            for seq, row in enumerate(body.split(SEPARATOR), first):
+                if len(row) > limit_bytes:
+                    lost.append((seq, seq))
+                else:
+                    self._add(Kind(kind), (seq, seq, kind, model, len(row), lived_s, row))
+        gaps = Spans.of(lost)
+        self.write_gaps(gaps, _TOO_LARGE)
+        return gaps
 
     def isolate(self, spans: Spans) -> Spans:
         """Store each row among some numbers by itself; what is no row any more becomes a gap."""

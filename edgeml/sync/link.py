@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -23,7 +23,7 @@ from edgeml.clock import Clock, SystemClock
 from edgeml.errors import ConfigError, LinkError
 from edgeml.sync.connection import Connection
 from edgeml.sync.line import Down, LinkEvent, Message, Published, Received, Up
-from edgeml.sync.pahoclient import BufferedClient, connect_properties, send_at_once
+from edgeml.sync.pahoclient import UNANSWERED, BufferedClient, client_for, connect_properties
 from edgeml.sync.reconnect import Line, Phase, Policy, Signal, due, step
 from edgeml.sync.waker import Waker
 
@@ -35,8 +35,6 @@ _TRIAL_S: Final = 2.0
 """A broker of 3.1.1 may take an MQTT 5 greeting for an unfinished one, and stay silent."""
 _NO_SHARES: Final = 0x9E
 _MAX_PACKET_BYTES: Final = 268_435_455
-_UNANSWERED: Final = 65535
-"""Most messages that a broker answers late, where it does not say less."""
 _READS_PER_STEP: Final = 64
 _MALFORMED: Final = (ValueError, LookupError, TypeError, struct.error)
 """What escapes from paho's decoding where a packet is not what it says it is."""
@@ -90,7 +88,7 @@ class Link:
         self._guessed = False
         self._connections = 0
         self._client: BufferedClient | None = None
-        self._limits = (_UNANSWERED, _MAX_PACKET_BYTES)
+        self._limits = (UNANSWERED, _MAX_PACKET_BYTES)
         self._shares = False
         self._events: list[LinkEvent] = []
         self._signals: list[tuple[Signal, str]] = []
@@ -236,26 +234,9 @@ class Link:
         self._line = replace(self._line, deadline_s=answer_by_s)
 
     def _new_client(self) -> BufferedClient:
-        connection = self._connection
-        path = connection.websocket_path
-        client = BufferedClient(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if self._mqtt5 else True,
-            protocol=MQTTProtocolVersion.MQTTv5 if self._mqtt5 else MQTTProtocolVersion.MQTTv311,
-            transport="tcp" if path is None else "websockets",
-            reconnect_on_failure=False,
-            manual_ack=self._manual_ack,
+        client = client_for(
+            self._connection, self._client_id, mqtt5=self._mqtt5, manual_ack=self._manual_ack
         )
-        if path is not None:
-            client.ws_set_options(path=path)
-        client.connect_timeout = connection.connect_timeout_s
-        client.max_inflight_messages_set(_UNANSWERED)
-        if connection.username is not None:
-            client.username_pw_set(connection.username, connection.password())
-        context = connection.tls_context()
-        if context is not None:
-            client.tls_set_context(context)
         will = self._will(self._connections)
         if will is not None:
             client.will_set(will.topic, will.payload, will.qos, will.retain)
@@ -264,9 +245,6 @@ class Link:
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         client.on_publish = self._on_publish
-        client.on_socket_open = send_at_once
-        # With this set, paho leaves all writing to `step`.
-        client.on_socket_register_write = lambda *_: None
         return client
 
     def _subscribe(self) -> None:
@@ -332,7 +310,7 @@ class Link:
         if reason.value == 0:
             self._version_proven = not self._guessed
             self._limits = (
-                int(getattr(properties, "ReceiveMaximum", _UNANSWERED)),
+                int(getattr(properties, "ReceiveMaximum", UNANSWERED)),
                 int(getattr(properties, "MaximumPacketSize", _MAX_PACKET_BYTES)),
             )
             if self._client is not None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from edgeml.clock import Clock
 from edgeml.result import ModelRef
 from edgeml.sync import outboxfile
-from edgeml.sync.entries import SEPARATOR, Caps, Entry, Kind, Waiting
+from edgeml.sync.entries import Caps, Entry, Kind, Waiting
 from edgeml.sync.entrytable import EntryTable
 from edgeml.sync.outboxfile import BrokenOutboxError, translated
 from edgeml.sync.spans import Spans
@@ -196,26 +196,8 @@ class Outbox:
         Raises:
             OutboxError: they cannot be rewritten.
         """
-        gaps = Spans()
-        with translated(self.path):
-            query = (
-                "SELECT e.seq, e.kind, m.name, m.version, m.digest, e.body FROM entries e "
-                "LEFT JOIN models m ON m.id = e.model WHERE e.bytes > ? AND e.kind != ?"
-            )
-            with self._transaction():
-                found = self._db.execute(query, (limit_bytes, int(Kind.GAP))).fetchall()
-                for first, kind, name, version, digest, body in found:
-                    model = None if name is None else ModelRef(name, version, digest)
-                    self._table.delete("seq = ?", first)
-                    for seq, row in enumerate(body.split(SEPARATOR), first):
-                        if len(row) > limit_bytes:
-                            self._table.write_gaps(
-                                Spans(((seq, seq),)), "row too large for the broker"
-                            )
-                            gaps = gaps.plus(seq, seq)
-                        else:
-                            self._table.insert(Entry(seq, seq, Kind(kind), model, row))
-        return gaps
+        with translated(self.path), self._transaction():
+            return self._table.split(limit_bytes)
 
     def isolate(self, spans: Spans) -> Spans:
         """Store each row among some numbers by itself; what is no row any more becomes a gap.

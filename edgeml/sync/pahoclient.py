@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import MQTTProtocolVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from edgeml.sync.connection import Connection
 from edgeml.sync.line import Received
 
+UNANSWERED: Final = 65535
+"""Most messages that a broker answers late, where it does not say less."""
 _READ_BYTES: Final = 16384
 _BUNDLE_BYTES: Final = 8192
 _PUBLISH: Final = 3
@@ -118,6 +121,39 @@ class BufferedClient(Client):
             self.buffered = super()._sock_recv(max(bufsize, _READ_BYTES))
         head, self.buffered = self.buffered[:bufsize], self.buffered[bufsize:]
         return head
+
+
+def client_for(
+    connection: Connection, client_id: str, *, mqtt5: bool, manual_ack: bool
+) -> BufferedClient:
+    """A client for one connection, with the secrets as they are now.
+
+    Raises:
+        ConfigError: a certificate or a password file cannot be used.
+    """
+    path = connection.websocket_path
+    client = BufferedClient(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        clean_session=None if mqtt5 else True,
+        protocol=MQTTProtocolVersion.MQTTv5 if mqtt5 else MQTTProtocolVersion.MQTTv311,
+        transport="tcp" if path is None else "websockets",
+        reconnect_on_failure=False,
+        manual_ack=manual_ack,
+    )
+    if path is not None:
+        client.ws_set_options(path=path)
+    client.connect_timeout = connection.connect_timeout_s
+    client.max_inflight_messages_set(UNANSWERED)
+    if connection.username is not None:
+        client.username_pw_set(connection.username, connection.password())
+    context = connection.tls_context()
+    if context is not None:
+        client.tls_set_context(context)
+    client.on_socket_open = send_at_once
+    # With this set, paho leaves all writing to whoever owns the client.
+    client.on_socket_register_write = lambda *_: None
+    return client
 
 
 def send_at_once(_c: Client, _u: Any, sock: Any) -> None:
