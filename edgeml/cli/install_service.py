@@ -8,16 +8,20 @@ needs. --print shows the unit instead of writing it.
 """
 
 import argparse
+import logging
 import sys
 from pathlib import Path
+from typing import Final
 
 from edgeml.cli.output import print_json
 from edgeml.daemon.config import SECRET_KEYS, DaemonConfig, naming, read_config
+from edgeml.daemon.models import files
 from edgeml.daemon.sources import GROUPS, driver_of
-from edgeml.daemon.unit import unit_text
+from edgeml.daemon.unit import closed_part, unit_text
 from edgeml.errors import ConfigError
 
 UNITS = Path("/etc/systemd/system")
+log: Final = logging.getLogger("edgeml.daemon")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +40,20 @@ def run(args: argparse.Namespace) -> int:
     with naming(args.config):
         for source in config.sources.values():
             driver_of(source)
+    command = Path(sys.executable).with_name("edgeml")
+    needed = (command, args.config.absolute(), *files(config.models))
+    for closed in sorted({part for path in needed if (part := closed_part(path)) is not None}):
+        log.warning(
+            "%s: the service's own user may not read it, and needs what is there: move that to "
+            "where every user may, such as /opt/edgeml, or: chmod o+rX %s",
+            closed,
+            closed,
+        )
     drivers = {source.driver for source in config.sources.values()}
     groups = {GROUPS[driver] for driver in drivers if driver in GROUPS}
     text = unit_text(
         config.device_id,
-        str(Path(sys.executable).with_name("edgeml")),
+        str(command),
         args.config.absolute(),
         tuple(sorted(groups)),
         _secrets(config),

@@ -1,7 +1,9 @@
 """Writes the systemd unit of a device: least rights, its own state folder, a watchdog."""
 
+import contextlib
 import os
 import re
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -95,6 +97,18 @@ def unit_text(
             f"LoadCredential={key}:{_to_the_end(path)}\n" for key, path in credentials.items()
         ),
     )
+
+
+def closed_part(path: Path) -> Path | None:
+    """The first folder of a path, or the file, that is not for every user; None where all are.
+
+    A home is often for its owner alone, and a service's user owns nothing.
+    """
+    for part in (*reversed(path.parents), path):
+        with contextlib.suppress(OSError):  # what is not there yet is none of this
+            if not part.stat().st_mode & (stat.S_IXOTH if part.is_dir() else stat.S_IROTH):
+                return part
+    return None
 
 
 def _quoted(word: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgeml.cli.main import main
-from edgeml.daemon.unit import unit_text
+from edgeml.daemon.unit import closed_part, unit_text
 
 
 def _parsed(text: str) -> configparser.ConfigParser:
@@ -87,6 +87,24 @@ def test_systemd_finds_nothing_wrong_with_it(tmp_path: Path) -> None:
 def test_results_that_are_delivered_do_not_fill_the_journal_too() -> None:
     text = unit_text("d", "/opt/e/bin/edgeml", Path("/etc/d.toml"), (), quiet=True)
     assert "\nExecStart=/opt/e/bin/edgeml run --quiet /etc/d.toml\n" in text
+
+
+def test_what_the_services_user_may_not_read_is_said_beforehand(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home is often for its owner alone, and so is what was installed in it."""
+    config = tmp_path / "device.toml"
+    config.write_text('[device]\nid = "d"\nmodel = "m"\n[source]\ndriver = "mpu6050"\n')
+    tmp_path.chmod(0o700)
+    assert main(["install-service", str(config), "--print"]) == 0
+    assert f"{closed_part(config)}: the service's own user may not read it" in caplog.text
+    monkeypatch.chdir(tmp_path)
+    assert closed_part(Path("device.toml")) == Path()
+    tmp_path.chmod(0o755)
+    assert closed_part(Path("device.toml")) is None
+    config.chmod(0o640)
+    assert closed_part(Path("device.toml")) == Path("device.toml")
+    assert closed_part(Path("what/is/not/there")) is None
 
 
 def test_the_verb_checks_the_file_and_writes_the_unit(
