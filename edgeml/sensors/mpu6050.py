@@ -166,9 +166,6 @@ class Mpu6050:
         bus = self._bus
         if bus is None:
             raise SensorError(f"{self.name}: is not open")
-        if bus.read_byte_data(self._address, INT_STATUS) & INT_FIFO_OVERFLOW:
-            self._restart_fifo(bus)
-            return Batch((), 0, 1, f"{self.name}: its FIFO overflowed; this process was too slow")
         count = self._waiting(bus)
         if not count:
             self._clock.sleep(min(timeout_s, max(self.period_s, _COLLECT_S)))
@@ -176,6 +173,10 @@ class Mpu6050:
             if not count:
                 return NOTHING
         values = self._values(self._drain(bus, count * SAMPLE_BYTES))
+        # Asked afterwards, since an overflow shifts what is read while it happens, too.
+        if bus.read_byte_data(self._address, INT_STATUS) & INT_FIFO_OVERFLOW:
+            self._restart_fifo(bus)
+            return Batch((), 0, 1, f"{self.name}: its FIFO overflowed; this process was too slow")
         times = self._times.times_s(count)
         return Batch(Block(times, values))
 

@@ -81,6 +81,25 @@ def test_an_overflow_is_counted_and_what_is_left_of_it_is_thrown_away() -> None:
     assert sample.values[2] == pytest.approx(5, abs=0.01)
 
 
+def test_what_is_read_while_the_fifo_overflows_is_thrown_away_too() -> None:
+    """The chip writes over the oldest bytes, and 1024 of them are no whole number of samples."""
+
+    class Slow(FakeBus):
+        def read_i2c_block_data(self, i2c_addr: int, register: int, length: int) -> list[int]:
+            block = super().read_i2c_block_data(i2c_addr, register, length)
+            for _ in range(90 if register == mpu6050.FIFO_R_W else 0):
+                chip.measure((1, 2, 3), (0, 0, 0))
+            return block
+
+    chip = FakeMpu6050()
+    driver = Mpu6050(lambda: Slow({0x68: chip}), clock=ManualClock())
+    driver.open()
+    for _ in range(4):
+        chip.measure((1, 2, 3), (0, 0, 0))
+    batch = driver.read(0.1)
+    assert (len(batch.samples), batch.lost) == (0, 1)
+
+
 def test_another_chip_is_named_and_may_be_allowed() -> None:
     with pytest.raises(SensorError, match="identity=0x70"):
         opened(FakeMpu6050(identity=0x70))
