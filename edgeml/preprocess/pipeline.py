@@ -126,7 +126,7 @@ class Pipeline:
         if type(window) is np.ndarray and window.dtype is _FLOAT32:
             x: Array = window
         else:
-            x = _floats(window)
+            x = as_floats(window)
         if x.shape != self.input_shape:
             raise InputError(
                 f"the window has the shape {list(x.shape)}; it should be {list(self.input_shape)}"
@@ -149,7 +149,7 @@ class Pipeline:
         Raises:
             InputError: another shape, or no numbers.
         """
-        x = _floats(windows)
+        x = as_floats(windows)
         if x.shape[1:] != self.input_shape or x.ndim == 0:
             raise InputError(
                 f"the batch has the shape {list(x.shape)}; it should be "
@@ -180,7 +180,7 @@ class Pipeline:
         Raises:
             InputError: another shape, fewer rows than a window, or a stride below 1.
         """
-        x = _floats(samples)
+        x = as_floats(samples)
         rows = self.input_shape[0]
         if x.shape[1:] != self.input_shape[1:] or x.ndim == 0 or len(x) < rows:
             raise InputError(
@@ -209,11 +209,20 @@ class Pipeline:
         return x if x.flags.c_contiguous else np.ascontiguousarray(x)
 
 
-def _floats(values: ArrayLike) -> Array:
+def as_floats(values: ArrayLike) -> Array:
+    """Anything that numpy reads as real numbers, as float32.
+
+    Raises:
+        InputError: no numbers, or complex ones.
+    """
     try:
-        return np.asarray(values, dtype=np.float32)
+        array = np.asarray(values)
     except (TypeError, ValueError) as exc:
         raise InputError(f"the samples are not an array of numbers ({exc})") from exc
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"the samples hold {array.dtype}, not real numbers")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity
+        return array.astype(np.float32, copy=False)
 
 
 def _parse(step: PreprocessStep | Mapping[str, Any], i: int) -> PreprocessStep:

@@ -14,6 +14,7 @@ from edgeml.arrays import Array, ArrayLike, Floats
 from edgeml.errors import InputError
 from edgeml.manifest import InputSpec, Manifest
 from edgeml.preprocess import Pipeline
+from edgeml.preprocess.pipeline import as_floats
 from edgeml.runtime.backend import Backend
 from edgeml.runtime.tensors import encoder
 
@@ -142,24 +143,6 @@ def as_window(window: ArrayLike, name: str, inputs: InputSpec) -> Floats:
             f"the last axis being {names}{more}"
         )
     return x
-
-
-def as_floats(values: ArrayLike) -> Floats:
-    """Anything that numpy reads as numbers, as float32.
-
-    Raises:
-        InputError: no numbers, or complex ones.
-    """
-    try:
-        array = np.asarray(values)
-        if array.dtype.kind not in "fiub":
-            raise InputError(f"the window holds {array.dtype}, not real numbers")
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinity, refused later
-            return array.astype(np.float32, copy=False)
-    except (TypeError, ValueError) as exc:
-        if isinstance(exc, InputError):
-            raise
-        raise InputError(f"the window is not an array of numbers ({exc})") from exc
 
 
 def check_finite(x: Floats, what: str) -> None:

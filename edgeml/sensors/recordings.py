@@ -106,7 +106,7 @@ def as_recordings(array: npt.NDArray[Any], where: str) -> _Array:
     """
     if array.ndim == 2:
         array = array[np.newaxis]
-    if array.ndim < 3 or not array.size or array.dtype.kind not in "fiu":
+    if array.ndim < 3 or not array.size or array.dtype.kind not in "fiub":
         raise SensorError(
             f"{where} is {array.dtype} {array.shape}; it should hold numbers as "
             "(samples, channels) or (recordings, samples, channels)"

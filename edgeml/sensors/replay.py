@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ class Replay:
         if isinstance(source, (str, os.PathLike)):
             found = read_recordings(Path(source), channels=channels, size=size, colour=colour)
         else:
-            found = Recordings(as_recordings(np.asarray(source, np.float32), "the array"))
+            found = Recordings(as_recordings(_array(source), "the array"))
         self._played = found.played
         self._times = found.times_s
         self.labels = found.labels
@@ -172,3 +172,10 @@ class Replay:
                 f"{source}: by its times it gives {found_hz:g} samples a second, and {said_hz:g} "
                 "are wanted: resample it, or leave its times out where they are wrong"
             )
+
+
+def _array(source: npt.ArrayLike) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(source)
+    except ValueError as exc:
+        raise SensorError(f"the recording is no array: {exc}") from exc

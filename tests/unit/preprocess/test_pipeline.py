@@ -184,10 +184,17 @@ def test_a_window_of_another_shape_is_refused(window: Any) -> None:
         Pipeline.from_steps([], SERIES)(window)
 
 
-@pytest.mark.parametrize("window", ["walk", [[1, 2], [3]], None, [object()]])
-def test_what_is_no_array_of_numbers_is_refused(window: Any) -> None:
-    with pytest.raises(InputError):
-        Pipeline.from_steps([], (2,))(window)
+@pytest.mark.parametrize(
+    "window",
+    ["walk", [[1, 2], [3]], None, [object()], ["1", "2"], [1j, 2], np.zeros(2, "M8[s]")],
+    ids=repr,
+)
+def test_what_is_no_array_of_real_numbers_is_refused(window: Any) -> None:
+    """Training would go on without the imaginary parts, and a device refuses what has them."""
+    pipeline = Pipeline.from_steps([], (2,))
+    for take in (pipeline, pipeline.batch, lambda samples: pipeline.recording(samples, 1)):
+        with pytest.raises(InputError, match=r"(the samples|an? |the batch) "):
+            take(window)
 
 
 @pytest.mark.parametrize("windows", [np.zeros(SERIES), np.zeros((2, 99, 6)), 0.0])

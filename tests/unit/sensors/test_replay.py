@@ -1,6 +1,7 @@
 """A recording replayed gives the samples that were recorded, at the times that were meant."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,14 @@ def test_an_array_gives_its_rows_one_period_apart() -> None:
     samples = list(Replay(RECORDINGS[0], sample_rate_hz=10, start_s=100.0))
     np.testing.assert_array_equal([s.values for s in samples], RECORDINGS[0])
     np.testing.assert_allclose([s.time_s for s in samples], 100 + np.arange(5) / 10)
+
+
+@pytest.mark.parametrize(
+    "array", [[["a"]], [[1, 2], [3]], [[None, 1]], np.zeros((3, 2), complex), [1, 2]], ids=repr
+)
+def test_an_array_that_is_no_recording_is_refused(array: Any) -> None:
+    with pytest.raises(SensorError, match=r"the (array|recording) is "):
+        Replay(array, sample_rate_hz=10)
 
 
 def test_two_recordings_are_never_in_one_window() -> None:
