@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import BusyError, ProtocolError, UpdateError
+from edgeml.fleet import addresses
 from edgeml.fleet.reports import Reports
 from edgeml.fleet.staging import Outcome, Policy, Verdict, judge
 from edgeml.releases.names import parse_release_id
@@ -233,4 +234,4 @@ class Conductor:
 
 def filters(fleet: str) -> tuple[str, ...]:
     """What a conductor listens to."""
-    return tuple(topics.every_device(fleet, name) for name in (topics.STATE, topics.EVENTS))
+    return tuple(addresses.every_device(fleet, name) for name in (topics.STATE, topics.EVENTS))

@@ -20,6 +20,7 @@ from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError, StoreError
+from edgeml.fleet import addresses
 from edgeml.fleet.answers import encode_answer, exceeds_ack
 from edgeml.fleet.batches import Batch, parse_events, parse_results, parse_samples
 from edgeml.fleet.selfreports import parse_health, parse_state
@@ -220,7 +221,7 @@ class Ingest:
         return self._intake.size >= limits.messages or self._size_bytes >= limits.size_bytes
 
     def _sort(self, event: Received) -> None:
-        address = topics.parse(event.topic)
+        address = addresses.parse(event.topic)
         parse = _PARSERS.get(address.channel)
         if parse is not None:
             self._gather(Delivered(address.device, parse(event.payload), event.payload))
@@ -254,7 +255,7 @@ class Ingest:
         # What a later version said is not wrong: the device keeps it until this end is upgraded.
         if not isinstance(exc, LaterVersionError):
             with contextlib.suppress(ProtocolError):
-                address = topics.parse(event.topic)
+                address = addresses.parse(event.topic)
                 if address.channel in _PARSERS:
                     self._refuse(address.device, event.payload, str(exc))
 
@@ -368,9 +369,9 @@ def _channel(batch: Batch) -> str:
 
 def filters(fleet: str, shares: bool) -> tuple[str, ...]:
     """What an ingest subscribes to: bulk shared among ingests where the broker can do that."""
-    bulk = tuple(topics.every_device(fleet, name) for name in _PARSERS)
+    bulk = tuple(addresses.every_device(fleet, name) for name in _PARSERS)
     # Retained states do not come over a shared subscription, so these are each ingest's own.
-    others = tuple(topics.every_device(fleet, name) for name in (topics.STATE, topics.HEALTH))
+    others = tuple(addresses.every_device(fleet, name) for name in (topics.STATE, topics.HEALTH))
     if not shares:
         return (*bulk, *others)
-    return (*(topics.shared(GROUP, one) for one in bulk), *others)
+    return (*(addresses.shared(GROUP, one) for one in bulk), *others)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgeml.errors import ProtocolError
+from edgeml.fleet import addresses
 from edgeml.fleet.batches import EventRow, parse_events
 from edgeml.fleet.selfreports import parse_state
 from edgeml.fleet.staging import Outcome
@@ -60,7 +61,7 @@ class Reports:
         Raises:
             ProtocolError: it is not a message of this version.
         """
-        address = topics.parse(topic)
+        address = addresses.parse(topic)
         if address.channel == topics.STATE and payload:
             self._hear_state(address.device, payload)
         elif address.channel == topics.EVENTS and payload:

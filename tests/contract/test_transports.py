@@ -14,6 +14,7 @@ import pytest
 
 from edgeml.clock import ManualClock, SystemClock
 from edgeml.errors import ConfigError
+from edgeml.fleet import addresses
 from edgeml.fleet.localbroker import LocalBroker, free_port
 from edgeml.ota.mqtt import WINDOW, Broker
 from edgeml.ota.transport import Folder, Http, Transport
@@ -239,7 +240,7 @@ def test_a_wish_brings_what_the_broker_forgot(broker: LocalBroker) -> None:
 
     def answer() -> None:
         wished = next(event for event in steps(seeder) if isinstance(event, Received))
-        topic = topics.published("plant", f"c/{topics.parse_want(wished.topic)}")
+        topic = topics.published("plant", f"c/{addresses.parse_want(wished.topic)}")
         seeder.publish(Message(topic, b"found again", retain=True))
         next(event for event in steps(seeder) if isinstance(event, Published))
 

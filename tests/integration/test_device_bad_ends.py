@@ -12,6 +12,7 @@ import pytest
 from edgeml import Device, Model, Mqtt
 from edgeml.bundle import Bundle, pack
 from edgeml.errors import ConfigError, SensorError
+from edgeml.fleet import addresses
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.selfreports import parse_state
 from edgeml.lane import Cascade
@@ -209,7 +210,7 @@ def test_the_first_state_of_a_device_says_what_is_installed_and_what_was_bad(
     said: list[State] = []
     with LocalBroker() as broker:
         link = Link(
-            Connection(broker.url), "ear", lambda _: (topics.every_device(FLEET, topics.STATE),)
+            Connection(broker.url), "ear", lambda _: (addresses.every_device(FLEET, topics.STATE),)
         )
         link.open()
 

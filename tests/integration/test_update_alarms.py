@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeml import Device, Mqtt
+from edgeml.fleet import addresses
 from edgeml.fleet.batches import EventRow, parse_events
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.reports import ALARMS, Reports
@@ -65,7 +66,7 @@ class Conductor:
         for event in self._link.step(0.05):
             if isinstance(event, Received):
                 self._reports.hear(event.topic, event.payload, 0.0)
-                if topics.parse(event.topic).channel == topics.EVENTS:
+                if addresses.parse(event.topic).channel == topics.EVENTS:
                     rows = parse_events(event.payload).events
                     self.alarms += [row for row in rows if row.kind in ALARMS]
         everybody = Rule(self._reports.release, "default", BUCKETS, 0, 1 << 39)

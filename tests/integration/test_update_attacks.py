@@ -20,6 +20,7 @@ from edgeml import Device, Mqtt, Updates
 from edgeml.bundle import Bundle, pack
 from edgeml.clock import SystemClock
 from edgeml.errors import TrustError
+from edgeml.fleet import addresses
 from edgeml.fleet.batches import parse_events
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.fleet.repo.ledger import Ledger
@@ -150,7 +151,7 @@ def _withstands(
     listener = Link(
         Connection(broker.url),
         f"listener-{fleet}",
-        lambda _: (topics.every_device(fleet, topics.EVENTS),),
+        lambda _: (addresses.every_device(fleet, topics.EVENTS),),
     )
     listener.open()
     retain(listener, fleet, {} if http else attack.shown(spoils))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from edgeml import Device, Mqtt
+from edgeml.fleet import addresses
 from edgeml.fleet.localbroker import LocalBroker
 from edgeml.ota.transport import Folder
 from edgeml.ota.trust import Trust
@@ -36,7 +37,7 @@ def test_the_state_topic_says_how_much_of_a_release_is_here(
     said: list[dict[str, Any]] = []
     with LocalBroker() as broker:
         link = Link(
-            Connection(broker.url), "ear", lambda _: (topics.every_device(FLEET, topics.STATE),)
+            Connection(broker.url), "ear", lambda _: (addresses.every_device(FLEET, topics.STATE),)
         )
         link.open()
 

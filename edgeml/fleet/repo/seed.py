@@ -14,6 +14,7 @@ from typing import Final
 
 from edgeml.clock import Clock, SystemClock
 from edgeml.errors import LinkError, ProtocolError
+from edgeml.fleet import addresses
 from edgeml.fleet.repo.publish import Outgoing, Record, Sent
 from edgeml.releases import names
 from edgeml.sync import topics
@@ -234,7 +235,7 @@ class Seeder:
         if len(self._wishes) >= _MOST_WISHES:
             return  # whoever wished for something real wishes again
         with contextlib.suppress(ProtocolError):
-            self._wishes[topics.parse_want(event.topic)] = None
+            self._wishes[addresses.parse_want(event.topic)] = None
 
 
 def filters(fleet: str) -> tuple[str, ...]:

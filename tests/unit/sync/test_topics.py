@@ -3,13 +3,14 @@
 import pytest
 
 from edgeml.errors import ConfigError, ProtocolError
+from edgeml.fleet import addresses
 from edgeml.sync import topics
 
 
 def test_a_topic_is_read_back_as_it_was_made() -> None:
     topic = topics.device_topic("plant-a", "pump_7", topics.RESULTS)
     assert topic == "edgeml/1/plant-a/d/pump_7/results"
-    assert topics.parse(topic) == topics.Address("plant-a", "pump_7", "results")
+    assert addresses.parse(topic) == addresses.Address("plant-a", "pump_7", "results")
 
 
 @pytest.mark.parametrize("bad", ["", "a/b", "a+", "#", "a.b", "a b", "ü", "x" * 65, "$SYS"])
@@ -26,14 +27,14 @@ def test_an_id_that_breaks_a_topic_is_refused(bad: str) -> None:
 )  # fmt: skip
 def test_a_foreign_topic_is_refused(topic: str) -> None:
     with pytest.raises(ProtocolError):
-        topics.parse(topic)
+        addresses.parse(topic)
 
 
 def test_what_goes_to_everybody_has_a_topic_and_so_has_a_wish() -> None:
     digest = "0f" * 32
     assert topics.published("plant-a", "tuf/timestamp") == "edgeml/1/plant-a/tuf/timestamp"
     assert topics.want("plant-a", digest) == f"edgeml/1/plant-a/want/{digest}"
-    assert topics.parse_want(topics.want("plant-a", digest)) == digest
+    assert addresses.parse_want(topics.want("plant-a", digest)) == digest
 
 
 @pytest.mark.parametrize(
@@ -43,4 +44,4 @@ def test_what_goes_to_everybody_has_a_topic_and_so_has_a_wish() -> None:
 )  # fmt: skip
 def test_what_is_no_wish_is_refused(topic: str) -> None:
     with pytest.raises(ProtocolError):
-        topics.parse_want(topic)
+        addresses.parse_want(topic)
