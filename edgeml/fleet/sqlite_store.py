@@ -291,6 +291,12 @@ class SQLiteStore:
         ) as exc:
             raise UnstorableError(f"{self.path}: the store refuses this: {exc}") from exc
         except sqlite3.Error as exc:
+            # SQLITE_CORRUPT and SQLITE_NOTADB are the two that map to the bare class.
+            if type(exc) is sqlite3.DatabaseError:
+                raise StoreError(
+                    f"{self.path}: the store is damaged: {exc}; stop the ingests and put a backup "
+                    "in its place, or nothing: devices send what they have and name what is lost"
+                ) from exc
             raise StoreError(f"{self.path}: the store failed: {exc}") from exc
 
 

@@ -50,7 +50,7 @@ class Outbox:
         Raises:
             OutboxError: another process has it, it cannot be opened, or a later edgeml made it.
         """
-        self.path = path
+        self.path = path = path.resolve()  # one file has one lock, by whatever name it is opened
         self._caps = caps
         self._clock = clock
         self.aside: Path | None = None

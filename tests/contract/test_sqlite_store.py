@@ -55,7 +55,7 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(tmp_path: Path) -> Non
 def test_a_file_that_is_no_store_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="put a backup in its place"):
         SQLiteStore(path)
 
 

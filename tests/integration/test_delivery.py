@@ -284,8 +284,11 @@ def test_a_result_without_a_time_is_refused_where_it_is_put(tmp_path: Path) -> N
 
 def test_a_second_process_on_one_outbox_is_told_so(tmp_path: Path) -> None:
     nowhere = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "outbox.db")
-    with Delivery("pump-7", nowhere), pytest.raises(OutboxError, match="another process uses"):
-        Delivery("pump-7", nowhere).start()
+    (tmp_path / "other.db").symlink_to(tmp_path / "outbox.db")
+    by_another_name = Mqtt("mqtt://127.0.0.1:1", outbox=tmp_path / "other.db")
+    for other in (nowhere, by_another_name):
+        with Delivery("pump-7", nowhere), pytest.raises(OutboxError, match="another process uses"):
+            Delivery("pump-7", other).start()
 
 
 def test_without_a_broker_put_still_stores(tmp_path: Path) -> None:
