@@ -71,12 +71,13 @@ def convert(
             a PyTorch module, or the path of a `.keras`, `.h5`, `.tflite`, `.onnx`, `.pt2`,
             `.skops` or pickle file or of a SavedModel.
         calibration: raw windows in sensor units, from the training data: an array
-            (n, *spec.inputs.shape), an iterable of windows or of (window, label) pairs,
-            or the path of what `edgeml.sensors.windowfile` reads.
+            (n, *spec.inputs.shape), an iterable of windows or of batches of them, each alone
+            or with labels, the path of what `edgeml.sensors.windowfile` reads, or
+            (windows, labels).
         spec: what the model's file does not say; None takes numbered channels, no
             preprocessing, and the task that the model's answers look like.
-        evaluation: as calibration, or (windows, labels), to judge on, held out from
-            training; None judges on `calibration`.
+        evaluation: as calibration, to judge on, held out from training; None judges on
+            `calibration`.
         labels: of what is judged on, where the data do not hold them. Without labels
             a file is judged by its agreement with the float model.
         scheme: one of `SCHEMES`, or "auto": the cheapest of `AUTO` that keeps its score.

@@ -4,9 +4,9 @@ Files and folders are read by `edgeml.sensors.windowfile`, as `edgeml predict`
 reads them; here is only what a converter's callers may hand over beside a path, and labels.
 """
 
+import csv
 import os
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,9 @@ import numpy.typing as npt
 from edgeml.errors import InputError, SensorError
 from edgeml.manifest import InputSpec
 from edgeml.sensors.arrayfile import read_arrays
+from edgeml.sensors.recordings import LABEL_COLUMN, TIME_COLUMN
 from edgeml.sensors.windowfile import LABEL_NAMES, WindowFile, named, read_windows
+from edgeml_converters.samples import numbers
 
 Data = str | os.PathLike[str] | npt.ArrayLike | Iterable[Any]
 """What windows may come as."""
@@ -54,8 +56,9 @@ def gather(data: Data, inputs: InputSpec, what: str) -> WindowFile:
     """Windows, and labels where the data hold them, not yet checked.
 
     Args:
-        data: a path; an array (n, *inputs.shape); or an iterable of windows, or of
-            (window, label) pairs, of which the first 2000 are taken.
+        data: a path; an array (n, *inputs.shape); an iterable of windows or of batches of
+            them, each alone or with its label or labels, of which the first 2000 windows
+            are taken; or a pair of any of these and labels.
         inputs: what one window looks like.
         what: what to call the data: "calibration".
 
@@ -63,6 +66,8 @@ def gather(data: Data, inputs: InputSpec, what: str) -> WindowFile:
         InputError: it cannot be read, or its windows are of different shapes.
         MissingDependencyError: images need Pillow, and it is not installed.
     """
+    if isinstance(data, tuple) and len(data) == 2 and _shape(data[0]) != inputs.shape:
+        return WindowFile(gather(data[0], inputs, what).windows, np.asarray(data[1]))
     if isinstance(data, (str, os.PathLike)):
         return read_windows(data, inputs)
     if hasattr(data, "__array__") or isinstance(data, (list, tuple)):
@@ -77,29 +82,78 @@ def gather(data: Data, inputs: InputSpec, what: str) -> WindowFile:
     )
 
 
+def column_names(data: Data, count: int) -> tuple[str, ...]:
+    """What the columns of a CSV are called, if so many are names; none for any other data."""
+    if not isinstance(data, (str, os.PathLike)) or Path(data).suffix.lower() != ".csv":
+        return ()
+    try:
+        with Path(data).open(newline="", encoding="utf-8-sig") as file:
+            header = [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, ValueError, csv.Error):
+        return ()  # whoever reads all of it says what is wrong
+    names = tuple(name for name in header if name not in (TIME_COLUMN, LABEL_COLUMN))
+    return names if len(names) == count == len(set(names)) and numbers(names) is None else ()
+
+
+def left_out(data: Data, taken: int, what: str) -> str | None:
+    """What to say where more windows may have followed than were taken; None elsewhere."""
+    whole = isinstance(data, (str, os.PathLike, list, tuple)) or hasattr(data, "__array__")
+    if whole or taken < MAX_GENERATED:
+        return None
+    return (
+        f"{what}: of an iterable the first {MAX_GENERATED} windows are taken, and none that "
+        "followed; give an array or a file for more"
+    )
+
+
 def _generated(data: Iterable[Any], inputs: InputSpec, what: str) -> WindowFile:
-    windows: list[npt.NDArray[Any]] = []
-    labels: list[Any] = []
-    for item in islice(data, MAX_GENERATED):
-        window = item
-        if isinstance(item, tuple) and len(item) == 2:
-            window, label = item
-            labels.append(label)
-        windows.append(_one(window, inputs, len(windows), what))
-    if labels and len(labels) != len(windows):
-        raise InputError(f"{what}: {len(labels)} of {len(windows)} windows came with a label")
-    stacked = np.stack(windows) if windows else np.empty((0, *inputs.shape), np.float32)
-    return WindowFile(stacked, np.asarray(labels) if labels else None)
+    batches: list[npt.NDArray[Any]] = []
+    labels: list[npt.NDArray[Any]] = []
+    count = 0
+    for item in data:
+        windows, label = _batch(item, inputs, count, what)
+        batches.append(windows)
+        labels += [] if label is None else [label]
+        count += len(windows)
+        if count >= MAX_GENERATED:
+            break
+    if labels and len(labels) != len(batches):
+        raise InputError(f"{what}: {len(labels)} of {len(batches)} windows came with a label")
+    stacked = np.concatenate(batches) if batches else np.empty((0, *inputs.shape), np.float32)
+    said = np.concatenate(labels)[:MAX_GENERATED] if labels else None
+    return WindowFile(stacked[:MAX_GENERATED], said)
 
 
-def _one(window: Any, inputs: InputSpec, i: int, what: str) -> npt.NDArray[Any]:
-    array = np.asarray(window)
-    # TensorFlow's representative datasets yield a list of one input, with a batch axis of 1.
-    while array.ndim > len(inputs.shape) and array.shape[0] == 1:
-        array = array[0]
-    if array.shape != inputs.shape:
+def _batch(
+    item: Any, inputs: InputSpec, i: int, what: str
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None]:
+    """What an iterable gave: windows (k, *inputs.shape), and as many labels, if any."""
+    given, label = item, None
+    pair = isinstance(item, (tuple, list)) and len(item) == 2
+    if pair and (isinstance(item, tuple) or _shape(item[0])[-len(inputs.shape) :] == inputs.shape):
+        given, label = item[0], np.asarray(item[1])
+    # TensorFlow's representative datasets yield a list of one input, with a batch axis.
+    if isinstance(given, (list, tuple)) and len(given) == 1 and _shape(given) != inputs.shape:
+        given = given[0]
+    if _shape(given) == inputs.shape:
+        one = None if label is None else label.reshape(1, *label.shape)
+        return np.asarray(given)[np.newaxis], one
+    if _shape(given)[1:] != inputs.shape:
         raise InputError(
-            f"{what}: window {i} has the shape {list(array.shape)}; the spec says "
+            f"{what}: window {i} has the shape {list(_shape(given))}; the spec says "
             f"{list(inputs.shape)}"
         )
-    return array
+    windows = np.asarray(given)
+    if label is not None and _shape(label)[:1] != windows.shape[:1]:
+        raise InputError(
+            f"{what}: a batch of {len(windows)} windows came with labels {list(label.shape)}"
+        )
+    return windows, label
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """What numpy takes it for; empty for what is no one array."""
+    try:
+        return np.shape(value)
+    except ValueError:
+        return ()

@@ -84,9 +84,10 @@ def _numbered(classes: int) -> tuple[str, ...]:
     return tuple(f"class{i}" for i in range(classes))
 
 
-def plain_inputs(shape: tuple[int, ...]) -> InputSpec:
-    """A window of numbered channels of which nothing but the shape is known."""
-    return InputSpec(channels([f"c{i}" for i in range(shape[-1])]), None, shape[0], shape[0], shape)
+def plain_inputs(shape: tuple[int, ...], names: Sequence[str] = ()) -> InputSpec:
+    """A window of which only the shape is known, and perhaps what its channels are called."""
+    called = names or [f"c{i}" for i in range(shape[-1])]
+    return InputSpec(channels(called), None, shape[0], shape[0], shape)
 
 
 def with_labels(

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import tee
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeml.errors import InputError
-from edgeml_converters.datafiles import Data, gather
+from edgeml_converters.datafiles import Data, column_names, gather, left_out
 from edgeml_converters.guess import layouts, plain_inputs, with_labels
 from edgeml_converters.samples import (
     Floats,
@@ -20,9 +20,6 @@ from edgeml_converters.samples import (
 )
 from edgeml_converters.sources import FloatModel
 from edgeml_converters.spec import Spec
-
-Pair = tuple[Data, npt.ArrayLike | None]
-"""Windows and their labels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,8 +50,8 @@ def gather_material(
     """Read and check the data.
 
     Args:
-        calibration: raw windows to measure ranges on.
-        evaluation: raw windows to judge on, or (windows, labels); None is `calibration`.
+        calibration: raw windows to measure ranges on, or (windows, labels).
+        evaluation: the same, to judge on; None is `calibration`.
         labels: of what is judged on, where the data do not hold them.
         spec: what one window looks like.
         guessed: the model that the spec was guessed from, so that the labels of the data say
@@ -64,17 +61,20 @@ def gather_material(
         InputError: they cannot be read, or do not fit the spec.
     """
     shapes = (spec.inputs.shape,) if guessed is None else layouts(guessed)
+    if guessed is not None:
+        names = column_names(calibration, spec.inputs.shape[-1])
+        spec = replace(spec, inputs=plain_inputs(spec.inputs.shape, names))
     spec, windows, said = _calibration(calibration, spec, shapes)
     warnings = list(warnings_about(windows, spec.inputs, "calibration"))
+    cut = [left_out(calibration, len(windows), "calibration")]
     if evaluation is None:
         what, judged = "calibration", windows
     else:
         what = "evaluation"
-        pair = isinstance(evaluation, tuple) and len(evaluation) == 2
-        data, beside = cast("Pair", evaluation) if pair else (evaluation, None)
-        found = gather(data, spec.inputs, what)
-        judged = check_windows(found.windows, spec.inputs, what)
-        said = found.labels if beside is None else np.asarray(beside)
+        found = gather(evaluation, spec.inputs, what)
+        judged, said = check_windows(found.windows, spec.inputs, what), found.labels
+        cut.append(left_out(evaluation, len(judged), what))
+    warnings += [line for line in cut if line]
     truth = said if labels is None else np.asarray(labels)
     if guessed is not None:
         spec, warning = with_labels(spec, guessed, truth)

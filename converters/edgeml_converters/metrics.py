@@ -117,7 +117,11 @@ def choose_metric(
         raise ConfigError(f"metric {name!r} is none of {', '.join(known)}{nearest(name, known)}")
     chosen = name or ("agreement" if truth is None else _DEFAULTS.get(outputs.task, "agreement"))
     if chosen == "agreement":
-        return chosen, None
+        unused = (
+            f"the labels count for nothing: no metric knows what they say of the task "
+            f"{outputs.task!r}, so files are judged by agreement with the float model"
+        )
+        return chosen, None if truth is None or name is not None else unused
     if truth is None:
         raise ConfigError(f"metric {chosen!r} needs labels; give some, or use 'agreement'")
     if chosen == "auc" and len(np.unique(truth)) < 2:

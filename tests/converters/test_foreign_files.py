@@ -13,7 +13,7 @@ from edgeml.errors import ConversionError
 from edgeml_converters import Spec, convert
 from edgeml_converters.inspection import pack_model, unpack_model
 from edgeml_converters.modern import modernised
-from edgeml_converters.sources import layout, onnx_file, open_source, pt2_file
+from edgeml_converters.sources import layout, onnx_file, open_source, pt2_file, torch_module
 
 PROGRAM: dict[str, Any] = {
     "graph_module": {
@@ -212,3 +212,26 @@ def test_names_are_given_to_tensors_without_and_a_file_with_nothing_to_mend_keep
     assert all(tensor.name for tensor in unpack_model(named).subgraphs[0].tensors)
     assert not all(tensor.name for tensor in unpack_model(slim).subgraphs[0].tensors)
     assert modernised(named) == named
+
+
+class _Part:
+    """As much of an nn.Module as its mode takes."""
+
+    def __init__(self, *parts: "_Part") -> None:
+        self.training, self.parts = True, parts
+
+    def modules(self) -> "list[_Part]":
+        return [self, *(one for part in self.parts for one in part.modules())]
+
+    def eval(self) -> None:
+        for part in self.modules():
+            part.training = False
+
+
+def test_a_part_that_is_frozen_in_a_module_that_trains_stays_so() -> None:
+    frozen, free = _Part(), _Part()
+    frozen.eval()
+    whole = _Part(frozen, free)
+    with torch_module._evaluating(whole):
+        assert not any(part.training for part in whole.modules())
+    assert [part.training for part in (whole, frozen, free)] == [True, False, True]

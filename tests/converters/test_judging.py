@@ -183,6 +183,14 @@ def test_labels_of_one_kind_give_no_area_under_a_curve(task: str) -> None:
     assert (warning is not None) == (task == "anomaly")
 
 
+def test_labels_that_no_metric_takes_are_said_to_count_for_nothing() -> None:
+    outputs = OutputSpec("multilabel", ("a", "b"))
+    chosen, warning = choose_metric(None, outputs, np.eye(2, dtype=np.float32))
+    assert (chosen, "count for nothing" in str(warning)) == ("agreement", True)
+    assert choose_metric("agreement", outputs, np.eye(2)) == ("agreement", None)
+    assert choose_metric(None, outputs, None) == ("agreement", None)
+
+
 def test_a_drop_in_an_error_is_told_as_a_share_of_the_float_model_s() -> None:
     truth = RNG.normal(size=(50, 1)).astype(np.float32)
     reference = truth + np.float32(0.1)

@@ -164,6 +164,7 @@ def test_windows_may_come_from_a_generator_that_has_no_end(
     conversion = convert(model, windows(), spec=spec, scheme="int8")
     assert conversion.metric == "accuracy"
     assert conversion.analysis.provenance.calibration_windows == 150
+    assert any("the first 150 windows are taken" in line for line in conversion.warnings)
 
     def as_tensorflow_wants_them() -> Iterator[Any]:
         for window in data[0]:
@@ -171,6 +172,27 @@ def test_windows_may_come_from_a_generator_that_has_no_end(
 
     same = convert(model, as_tensorflow_wants_them(), spec=spec, scheme="int8")
     assert same.metric == "agreement"
+
+
+def test_windows_may_come_in_batches_and_in_pairs_with_their_labels(data: Any, spec: Spec) -> None:
+    """As tf.data, a DataLoader and train_test_split give them."""
+    windows, labels = data
+    parts = np.array_split(np.arange(len(windows)), 7)
+    forms: list[Any] = [
+        (windows, labels),
+        ((windows[part], labels[part]) for part in parts),
+        ([windows[part], labels[part]] for part in parts),
+        zip(windows, labels, strict=True),
+    ]
+    for form in forms:
+        material = gather_material(form, None, None, spec)
+        np.testing.assert_array_equal(material.samples.windows, windows)
+        assert material.judged.labels is not None
+        np.testing.assert_array_equal(material.judged.labels, labels)
+    alone = gather_material((windows[part] for part in parts), (windows, labels), None, spec)
+    np.testing.assert_array_equal(alone.samples.windows, windows)
+    with pytest.raises(InputError, match=r"batch of 35 windows came with labels \[3\]"):
+        gather_material(((windows[part], labels[:3]) for part in parts), None, None, spec)
 
 
 def test_a_generator_that_changes_its_mind_is_refused(model: Any, data: Any, spec: Spec) -> None:
@@ -288,3 +310,16 @@ def test_windows_of_neither_layout_are_held_against_the_likeliest() -> None:
     opened = of_torch(3, 24, 32)
     with pytest.raises(InputError, match=r"the spec says \(n, 24, 32, 3\)"):
         gather_material(np.zeros((5, 8, 8)), None, None, guess_spec(opened, "eye"), guessed=opened)
+
+
+def test_without_a_spec_a_table_s_columns_name_the_channels(tmp_path: Path) -> None:
+    """A file without a header would else lose its first row to the names."""
+    table = tmp_path / "rows.csv"
+    table.write_text("time_s,speed,load\n0,1,2\n1,3,4\n2,5,6\n", "utf-8")
+    opened = of_torch(2)
+    found = gather_material(table, None, None, guess_spec(opened, "pump"), guessed=opened)
+    assert [channel.name for channel in found.spec.inputs.channels] == ["speed", "load"]
+    assert found.samples.windows.tolist() == [[1, 2], [3, 4], [5, 6]]
+    table.write_text("1,2\n3,4\n5,6\n", "utf-8")
+    with pytest.raises(InputError, match="no column 'c0'"):
+        gather_material(table, None, None, guess_spec(opened, "pump"), guessed=opened)

@@ -2,21 +2,29 @@
 
 Two hundred bytes of zeros in the right place are enough, and the loop is in C,
 where no deadline in Python reaches. So the file is walked first by a worker
-with limits; what it can read to the end, Keras can.
+with limits; what it can read to the end, Keras can. The limit is of processor
+time: a loop takes all of it, and a busy machine none.
 """
 
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any, Final
 
 from edgeml.errors import ConversionError
-from edgeml.runtime.process import module_command
+from edgeml.runtime.process import limit_process, module_command
 
-DEADLINE_S: Final = 10.0
+LIMIT_S: Final = 10
+"""Of processor time, beside what reading takes."""
+PATIENCE: Final = 30
+"""How many times as long it may take by the clock: a machine may be busy, or know no limit."""
+MEMORY_MB: Final = 3 * 2048
+"""Of a file in memory, and of the largest array in it."""
 BYTES_A_SECOND: Final = 20 << 20
 """How fast a file is read at the least, on a slow disk."""
 MAX_CONTENT_BYTES: Final = 2 << 30
@@ -34,12 +42,16 @@ def probe(path: Path, member: str | None = None) -> str | None:
     Raises:
         ConversionError: it is damaged, or unpacks to more than 2 GiB.
     """
-    command = [*module_command(__name__), str(path), *([] if member is None else [member])]
-    deadline_s = DEADLINE_S + path.stat().st_size / BYTES_A_SECOND
+    limit_s = LIMIT_S + path.stat().st_size // BYTES_A_SECOND
+    command = [*module_command(__name__), str(limit_s), str(path)]
+    command += [] if member is None else [member]
+    loops = ConversionError(f"{path}: damaged (HDF5 comes to no end in it); fetch it again")
     try:
-        done = subprocess.run(command, capture_output=True, timeout=deadline_s, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=PATIENCE * limit_s, check=False)
     except subprocess.TimeoutExpired:
-        raise ConversionError(f"{path}: damaged (HDF5 loops in it); fetch it again") from None
+        raise loops from None
+    if done.returncode == -signal.SIGKILL:
+        raise loops
     if done.returncode != 0:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["HDF5 crashes on it"]
         raise ConversionError(f"{path}: damaged ({lines[-1][:200]}); fetch it again")
@@ -51,11 +63,12 @@ def main() -> None:
     """The worker: prints the configuration as a JSON string, or ends with one line of error."""
     import h5py
 
-    source: Any = sys.argv[1]
+    source: Any = sys.argv[2]
+    limit_process(int(time.process_time()) + int(sys.argv[1]), MEMORY_MB, file_bytes=0)
     try:
-        if len(sys.argv) > 2:
+        if len(sys.argv) > 3:
             with zipfile.ZipFile(source) as archive:
-                source = io.BytesIO(archive.read(sys.argv[2]))
+                source = io.BytesIO(archive.read(sys.argv[3]))
         with h5py.File(source, "r") as file:
             config = file.attrs.get("model_config")
             file.visititems(_Reader())

@@ -97,12 +97,14 @@ def _settled(torch: Any, module: Any, prepared: Floats) -> FloatModel:
 @contextlib.contextmanager
 def _evaluating(module: Any) -> Iterator[None]:
     """The caller's module as it answers on a device, and afterwards as it was."""
-    was_training = bool(module.training)
+    # Each part for itself: a frozen one does not train while the whole does.
+    were_training = [(part, bool(part.training)) for part in module.modules()]
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
+        for part, was_training in were_training:
+            part.training = was_training
 
 
 def _takes_channels_first(torch: Any, module: Any, prepared: Floats) -> bool:
