@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeml.clock import Clock, SystemClock
-from edgeml.errors import ConfigError, SensorError
+from edgeml.errors import ConfigError, SensorError, nearest
 from edgeml.sensors.driver import NOTHING, Batch
 from edgeml.sensors.i2c import BLOCK_BYTES, Bus, open_bus
 from edgeml.sensors.pace import BlockStamp, Stamp
@@ -73,6 +73,7 @@ class Mpu6050:
         rate_hz: samples a second, 1000 divided by 1 to 256; the nearest such is taken.
         accel_range_g: full scale, one of 2, 4, 8, 16.
         gyro_range_dps: full scale, one of 250, 500, 1000, 2000.
+        channels: some of the six, in the model's order; all by default.
         offsets: six numbers to take off each reading, in its unit, from `rest_offsets`.
         identity: what WHO_AM_I answers; some boards sold as MPU-6050 carry an
             MPU-6500 (0x70), whose registers are the same here.
@@ -90,6 +91,7 @@ class Mpu6050:
         rate_hz: float = 100.0,
         accel_range_g: int = 4,
         gyro_range_dps: int = 500,
+        channels: Sequence[str] = CHANNELS,
         offsets: Sequence[float] = (0.0,) * 6,
         identity: int = IDENTITY,
         clock: Clock | None = None,
@@ -101,7 +103,11 @@ class Mpu6050:
         self._divider = min(round(_INNER_HZ / rate_hz), 256)
         self.rate_hz = _INNER_HZ / self._divider
         self.period_s = 1.0 / self.rate_hz
-        self.channel_names = CHANNELS
+        self.channel_names = tuple(channels)
+        for name in self.channel_names:
+            if name not in CHANNELS:
+                raise ConfigError(f"no channel {name!r}{nearest(name, CHANNELS)}")
+        self._picked = [CHANNELS.index(name) for name in self.channel_names]
         where = f"i2c-{bus}" if isinstance(bus, int) else "I2C"
         self.name = f"MPU-6050 at {where}:{address:#04x}"
         self._open_bus: Callable[[], Bus] = partial(open_bus, bus) if isinstance(bus, int) else bus
@@ -220,7 +226,7 @@ class Mpu6050:
     def _values(self, data: bytes) -> npt.NDArray[np.float32]:
         counts = np.frombuffer(data, ">i2").reshape(-1, len(CHANNELS))
         values: npt.NDArray[np.float64] = counts * self._scale - self._offsets
-        return values.astype(np.float32)
+        return values[:, self._picked].astype(np.float32)
 
 
 def rest_offsets(samples: npt.ArrayLike, up: str = "z") -> tuple[float, ...]:

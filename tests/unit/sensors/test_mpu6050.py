@@ -131,6 +131,16 @@ def test_offsets_are_taken_off() -> None:
     np.testing.assert_allclose(sample.values, [0, 0, GRAVITY, 0, 0, 0], atol=2e-3)
 
 
+def test_a_model_of_the_accelerometer_alone_has_its_channels_in_its_order() -> None:
+    chip = FakeMpu6050()
+    wanted = ("accelerometer_z", "accelerometer_x", "gyroscope_y")
+    driver = opened(chip, channels=wanted, offsets=(0.5, 0, 0, 0, 0, 0))
+    chip.measure((1.0, 2.0, GRAVITY), (0, 0.25, 0))
+    assert driver.channel_names == wanted
+    (sample,) = driver.read(0.1).samples
+    np.testing.assert_allclose(sample.values, [GRAVITY, 0.5, 0.25], atol=0.01)
+
+
 def test_a_closed_chip_sleeps_and_its_bus_is_closed() -> None:
     chip = FakeMpu6050()
     bus = FakeBus({AT: chip})
@@ -185,6 +195,7 @@ def test_rest_offsets_of_what_did_not_rest_are_refused(
         ({"gyro_range_dps": 100}, "250, 500"),
         ({"rate_hz": 5000.0}, "3.9"),
         ({"offsets": (0, 0, 0)}, "six"),
+        ({"channels": ["accelerometer_x", "gyroscope"]}, "no channel 'gyroscope'; did you mean"),
     ],
 )
 def test_settings_that_the_chip_has_not_are_refused(settings: dict[str, Any], message: str) -> None:
