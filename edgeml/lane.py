@@ -154,8 +154,10 @@ class Lane:
             self._complaint_due = math.inf
             complain_of_nothing(self.stats, self.model)
         if isinstance(items, Block):
-            for window in self._windower.push_block(items):
-                yield from self._answer(window)
+            windower = self._windower
+            for window in windower.push_block(items):
+                if self._windower is windower:  # else the rest was cut for a model that failed
+                    yield from self._answer(window)
             return
         for item in items:
             if isinstance(item, Window):

@@ -134,6 +134,28 @@ def test_a_swap_to_other_windows_goes_on_counting() -> None:
         lane.close()
 
 
+def test_what_was_cut_for_a_model_that_fails_is_not_shown_to_one_that_takes_other_windows() -> None:
+    """Many windows may come of one block, and the first of them brings the incumbent back."""
+    spec = manifest(OutputSpec("embedding"))
+    longer = spec.inputs._replace(window=40, shape=(40, 3))
+    halved = (PreprocessStep("resample", {"rate_hz": 25.0}),)
+    with (
+        Model.load(pack(fixture("identity_float"), spec)) as candidate,
+        Model.load(
+            pack(fixture("identity_float"), spec.replace(inputs=longer, preprocess=halved))
+        ) as incumbent,
+    ):
+        lane = Lane(candidate)
+        lane.rescue["gait"] = lambda model, _: (
+            model is candidate and lane.offer(incumbent, owned=False)
+        )
+        candidate.close()
+        assert not list(lane.push(Block(np.arange(100) / 50, STREAM[:100])))
+        results = list(lane.push(Block(np.arange(100, 160) / 50, STREAM[:60])))
+        assert [round(r.start_s * 50) for r in results] == [100, 110, 120]
+        lane.close()
+
+
 def test_the_stride_of_a_model_of_pictures_lasts_one_of_them() -> None:
     picture = InputSpec(channels(["red", "green", "blue"]), 5.0, 4, 4, (4, 5, 3))
     flat = (PreprocessStep("reshape", {"shape": [20, 3]}),)
