@@ -4,7 +4,7 @@ The peer is `set_tensor; invoke; get_tensor` on an interpreter whose input is
 resized to all the windows at once. It runs twice: bare, on windows that are
 already quantised, with outputs left as they are; and on the same job as
 `predict_batch`, from sensor units to the best class. All run in turn. For each
-model it prints one JSON line.
+model it prints one JSON line; a graph that takes no batch has no peer.
 
     python benchmarks/predict_batch.py [MODEL.tflite …] [--windows 512] [--rounds 15]
 """
@@ -69,7 +69,10 @@ def measure(path: Path, count: int, rounds: int) -> dict[str, object]:
     with Model.load(tflite) as model:
         shape = model.manifest.inputs.shape
         windows = np.random.default_rng(1).normal(0, 1, (count, *shape)).astype(np.float32)
-        bare, same_job = peers(tflite, BACKENDS[model.info.backend].package, windows, model)
+        try:
+            bare, same_job = peers(tflite, BACKENDS[model.info.backend].package, windows, model)
+        except RuntimeError:
+            return {"model": path.stem, "no_peer": "its graph runs one window at a time"}
         model.predict_batch(windows)
         works = (lambda: model.predict_batch(windows), bare, same_job)
         times = [[seconds(work) for work in works] for _ in range(rounds)]
