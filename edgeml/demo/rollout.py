@@ -139,7 +139,7 @@ def run(
         fleet.stop()
     if done is not None or ending is None:
         raise DemoError(f"{good} was halted ({done})" if done else f"{bad} was not halted")
-    say(f"{bad}: halted, {ending}; everybody runs {good}")
+    say(f"{devices} devices: each runs {good}")
     return Rollout(
         names, first, FleetLog.read(log), (stages, bad_stages), ending, time.monotonic() - began_s
     )

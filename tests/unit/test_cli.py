@@ -110,6 +110,11 @@ def test_a_table_puts_text_left_and_numbers_right() -> None:
     ]
 
 
+def test_a_large_number_in_a_table_has_no_exponent() -> None:
+    table = output.format_table(("what", "us"), [("p50", 186.42), ("p99", 57691.4), ("p100", 3e-7)])
+    assert [line.split()[-1] for line in table.splitlines()[2:]] == ["186.4", "57691", "3e-07"]
+
+
 def test_a_long_last_column_goes_on_below_itself() -> None:
     rows = [("a", 5, "why this one was taken"), ("bcd", 17, "")]
     assert output.format_table(("name", "n", ""), rows, 10).splitlines() == [
