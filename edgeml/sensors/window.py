@@ -26,6 +26,10 @@ RANGE_POLICIES: Final = ("restart", "hold", "clip", "raise")
 GAP_PERIODS: Final = 1.5
 """A step in time longer than this many sample periods is a gap: one sample is missing."""
 
+_FRAME_PAUSE: Final = 5.0
+"""Frames that are longer apart than this, in periods, have nothing to do with each other. Each
+is a window by itself, so one that is late, as in the dark, breaks nothing."""
+
 _SPARE_WINDOWS: Final = 4
 
 
@@ -61,6 +65,7 @@ class Windower:
         "_data",
         "_factor",
         "_filled",
+        "_frame_pause_s",
         "_frame_shape",
         "_frame_skip",
         "_fresh",
@@ -69,6 +74,7 @@ class Windower:
         "_limits",
         "_on_nan",
         "_on_out_of_range",
+        "_pause_s",
         "_sample_shape",
         "_skip",
         "_start",
@@ -101,6 +107,7 @@ class Windower:
         self._times = np.empty(rows, np.float64)
         rate = spec.sample_rate_hz
         self._gap_s = gap_periods / rate if rate else math.inf
+        self._frame_pause_s = _FRAME_PAUSE / rate if rate else 0.0
         self._tempo = Tempo(rate, spec.window)
         self._on_nan = on_nan
         self._limits = limits
@@ -109,6 +116,7 @@ class Windower:
         self._advanced = spec.stride
         self._frame_skip = 0
         self._last_s = -math.inf
+        self._pause_s = math.inf
         self._start = 0
         self._filled = 0
         self._skip = 0
@@ -120,6 +128,7 @@ class Windower:
         self._start = self._filled = self._skip = 0
         self._fresh = True
         self._last_s = -math.inf
+        self._pause_s = math.inf
         self._tempo.restart()
 
     def leave_out(self) -> bool:
@@ -220,6 +229,7 @@ class Windower:
             self.restart()
             if step_s > 0:
                 self.stats.gaps += 1
+                self._pause_s = step_s
                 self._tempo.restart(step_s)
             else:
                 self.stats.backward_steps += 1
@@ -267,7 +277,8 @@ class Windower:
             return None
         self._frame_skip = self._factor - 1
         self.stats.windows += 1
-        broken, self._fresh = self._fresh, False
+        broken = self._fresh and self._pause_s > self._frame_pause_s
+        self._fresh = False
         return Window(time_s, time_s, values.copy(), None, broken)
 
     def _append(self, time_s: float, values: npt.NDArray[np.float32]) -> Window | None:

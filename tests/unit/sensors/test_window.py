@@ -216,16 +216,20 @@ def test_a_frame_that_is_the_whole_input_is_a_window_by_itself() -> None:
     assert len(push_all(windower, [f._replace(time_s=f.time_s + 10) for f in frames])) == 2
 
 
-def test_a_frame_after_a_gap_says_so_that_nothing_from_before_steadies_it() -> None:
-    picture = InputSpec(channels(["g"]), 5.0, window=8, stride=8, shape=(8, 8, 1))
-    windower = Windower(picture)
-    times_s = [0.0, 0.2, 0.4, 60.0, 60.2]
+@pytest.mark.parametrize("rate_hz", [5.0, None])
+def test_a_frame_after_a_pause_says_so_that_nothing_from_before_steadies_it(
+    rate_hz: float | None,
+) -> None:
+    """One that is a little late, as those of a camera in the dark are, goes with those before."""
+    windower = Windower(InputSpec(channels(["g"]), rate_hz, window=8, stride=8, shape=(8, 8, 1)))
+    times_s = [0.0, 0.2, 0.6, 1.0, 60.0, 60.2]
     frames = [Sample(t, np.zeros((8, 8, 1), np.float32)) for t in times_s]
-    windows = push_all(windower, frames)
-    assert [(w.new, w.broken) for w in windows] == [
-        (None, broken) for broken in (True, False, False, True, False)
-    ]
-    assert windower.stats.gaps == 1
+    broken = [w.broken for w in push_all(windower, frames)]
+    assert broken == [True, False, False, False, rate_hz is not None, False]
+    assert windower.stats.gaps == (0 if rate_hz is None else 3)
+    windower.restart()
+    (after,) = push_all(windower, [Sample(60.4, np.zeros((8, 8, 1), np.float32))])
+    assert (after.new, after.broken) == (None, True)
 
 
 def test_a_frame_that_is_not_finite_is_left_out() -> None:
