@@ -19,7 +19,7 @@ from edgeml.result import ModelRef
 from edgeml.sync import outboxfile
 from edgeml.sync.entries import Caps, Entry, Kind, Waiting
 from edgeml.sync.entrytable import EntryTable
-from edgeml.sync.outboxfile import BrokenOutboxError, translated
+from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError, translated
 from edgeml.sync.spans import Spans
 
 _FREE_PAGES_KEPT: Final = 256
@@ -73,6 +73,7 @@ class Outbox:
         with self._reading:
             self._db.close()
             self._reader.close()
+        outboxfile.reserve(self.path)
         self._lock.close()
 
     @property
@@ -292,13 +293,23 @@ class Outbox:
         rows_bytes = caps.results_bytes + caps.samples_bytes + 3 * caps.events_bytes
         cap_bytes = int(rows_bytes * _ROW_OVERHEAD) + (4 << 20)
         try:
-            self._db = outboxfile.connect(self.path, cap_bytes)
-            self._load()
+            self._connect(cap_bytes)
         except BrokenOutboxError:
             self.aside = outboxfile.set_aside(self.path)
-            self._db = outboxfile.connect(self.path, cap_bytes)
-            self._load()
+            self._connect(cap_bytes)
+        except FullOutboxError:
+            if not outboxfile.release(self.path):
+                raise
+            self._connect(cap_bytes)
         self._reader = outboxfile.connect_reader(self.path)
+
+    def _connect(self, cap_bytes: int) -> None:
+        self._db = outboxfile.connect(self.path, cap_bytes)
+        try:
+            self._load()
+        except BaseException:
+            self._db.close()
+            raise
 
     def _load(self) -> None:
         with translated(self.path):

@@ -12,7 +12,7 @@ import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
@@ -24,6 +24,8 @@ SCHEMA: Final = 1
 _APPLICATION_ID: Final = 0x65646D6C
 _PAGE_BYTES: Final = 4096
 _BUSY_TIMEOUT_S: Final = 10.0
+_RESERVE_BYTES: Final = 256 * 1024
+"""What SQLite writes before the first commit: 32 KiB of index to its log, and some pages of it."""
 
 _TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -62,7 +64,8 @@ def translated(path: Path) -> Iterator[None]:
         # SQLITE_CORRUPT and SQLITE_NOTADB are the two that map to the bare class.
         if type(exc) is sqlite3.DatabaseError:
             raise BrokenOutboxError(f"{path}: the outbox is damaged: {exc}") from exc
-        if "full" in str(exc):
+        # Where there is no page left, SQLite may call it an I/O error.
+        if "full" in str(exc) or _has_no_page(path):
             raise FullOutboxError(f"{path}: no room for the outbox: {exc}") from exc
         raise OutboxError(f"{path}: the outbox failed: {exc}") from exc
 
@@ -111,6 +114,39 @@ def connect(path: Path, cap_bytes: int) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def reserve(path: Path) -> None:
+    """Keep some room beside an outbox that nobody has open, for a start on a full disk."""
+    beside = _reserve_of(path)
+    try:
+        if not beside.exists():
+            beside.write_bytes(os.urandom(_RESERVE_BYTES))
+    except OSError:
+        with suppress(OSError):
+            beside.unlink()  # half of it would be taken from others for nothing
+
+
+def release(path: Path) -> bool:
+    """Give that room up; whether there was any."""
+    try:
+        _reserve_of(path).unlink()
+    except OSError:
+        return False
+    log.warning("%s: the disk is full; the outbox opens in what was kept for that", path)
+    return True
+
+
+def _reserve_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.reserve")
+
+
+def _has_no_page(path: Path) -> bool:
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _PAGE_BYTES
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ import pytest
 from edgeml.clock import ManualClock
 from edgeml.errors import OutboxError
 from edgeml.result import ModelRef, Result
+from edgeml.sync import outboxfile
 from edgeml.sync.entries import Caps, Entry, Kind, spans_of
 from edgeml.sync.outbox import Outbox
 from edgeml.sync.outboxfile import BrokenOutboxError, FullOutboxError
@@ -245,6 +246,26 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begins(
     store(box, a_result(1))
     assert box.waiting.rows == 1
     box.close()
+
+
+def test_a_start_on_a_full_disk_lives_on_what_the_last_one_kept_for_it(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, kept = tmp_path / "x.db", tmp_path / "x.db.reserve"
+    Outbox(path, CAPS, clock).close()
+    assert kept.stat().st_size >= 256 * 1024
+    connect = outboxfile.connect
+
+    def on_a_full_disk(path: Path, cap_bytes: int) -> sqlite3.Connection:
+        if kept.exists():
+            raise FullOutboxError("there is no page left")
+        return connect(path, cap_bytes)
+
+    monkeypatch.setattr(outboxfile, "connect", on_a_full_disk)
+    box = Outbox(path, CAPS, clock)
+    assert (box.boots, kept.exists()) == (2, False)
+    box.close()
+    assert kept.exists()
 
 
 def test_an_outbox_of_a_later_edgeml_is_left_alone(tmp_path: Path, clock: ManualClock) -> None:
