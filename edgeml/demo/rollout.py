@@ -133,12 +133,14 @@ def run(
         wait_for(first, "every device to infer")
         say(f"{devices} devices: each runs {release_id(model, first)}")
         stages, done = lead(good)
+        if done is not None:
+            raise DemoError(f"{good} was halted ({done})")
         wait_for(first + 1, f"every device to run {good}")
         bad_stages, ending = lead(bad)
         wait_for(first + 1, f"the first device to go back to {good}")
         fleet.stop()
-    if done is not None or ending is None:
-        raise DemoError(f"{good} was halted ({done})" if done else f"{bad} was not halted")
+    if ending is None:
+        raise DemoError(f"{bad} was not halted")
     say(f"{devices} devices: each runs {good}")
     return Rollout(
         names, first, FleetLog.read(log), (stages, bad_stages), ending, time.monotonic() - began_s
@@ -197,4 +199,5 @@ def _lead(
     if leading.returncode not in (0, UpdateError.exit_code) or not said:
         raise DemoError(f"the rollout of {release} failed: {stages[-1].said if stages else ''}")
     ending = json.loads(said)
-    return tuple(stages), ending["reason"] if ending["halted"] else None
+    why = (f"{device}: {reason}" for device, reason in ending["failures"].items())
+    return tuple(stages), "; ".join([ending["reason"], *why]) if ending["halted"] else None

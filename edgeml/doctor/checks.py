@@ -224,17 +224,22 @@ def _groups(facts: Facts) -> Finding | None:
     )
 
 
+_BROKER_CURES: Final = (
+    ("run: ", "the command that it names"),
+    ("author", "username and password_file under [mqtt] of the device's file, and --config"),
+    ("certificate", "ca_file under [mqtt] of the device's file, and --config"),
+    ("", "check the address; for a broker on this machine: sudo apt install mosquitto"),
+)
+"""By a word in what the line to the broker said, in small letters."""
+
+
 def _broker(facts: Facts) -> Finding | None:
     if facts.broker is None:
         return None
     if facts.broker_error:
-        return Finding(
-            "broker",
-            Level.BROKEN,
-            facts.broker,
-            facts.broker_error,
-            "check the address; for a broker on this machine: sudo apt install mosquitto",
-        )
+        said = facts.broker_error.lower()
+        cure = next(cure for sign, cure in _BROKER_CURES if sign in said)
+        return Finding("broker", Level.BROKEN, facts.broker, facts.broker_error, cure)
     return Finding("broker", Level.GOOD, f"{facts.broker} answers")
 
 

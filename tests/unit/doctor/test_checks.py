@@ -129,6 +129,20 @@ TROUBLES = {
         "3 of 8",
         "edgeml verify b.tflite",
     ),
+    "a broker that wants a password": (
+        replace(HEALTHY, broker="mqtt://b", broker_error="refused the connection: Not authorized"),
+        "broker",
+        Level.BROKEN,
+        "Not authorized",
+        "password_file",
+    ),
+    "a broker whose certificate nobody vouches for": (
+        replace(HEALTHY, broker="mqtts://b", broker_error="CERTIFICATE_VERIFY_FAILED"),
+        "broker",
+        Level.BROKEN,
+        "VERIFY",
+        "ca_file",
+    ),
     "a dead broker": (
         replace(HEALTHY, broker="mqtt://b", broker_error="refused"),
         "broker",
