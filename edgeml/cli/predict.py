@@ -9,7 +9,9 @@ folder of WAVs or of images, are read too.
 
 Without -o the results go to stdout as CSV: a column p_LABEL for each label, or
 where the numbers have no names of their own one column `outputs` with all of
-them. With --json stdout holds one JSON object that sums up, and -o is needed.
+them. Each window is answered by itself: what steadies a device's answers over
+time, the manifest's `smoothing`, is left out. With --json stdout holds one JSON
+object that sums up, and -o is needed.
 """
 
 import argparse
