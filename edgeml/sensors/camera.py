@@ -84,8 +84,8 @@ class Camera:
         channels = checked_colour(colour)
         self.channel_names = ("red", "green", "blue") if channels == 3 else ("grey",)
         self.name = f"camera {device}"
-        self.period_s = 1.0 / checked_rate(rate_hz)
-        self._rate_hz = rate_hz
+        self.rate_hz = checked_rate(rate_hz)
+        self.period_s = 1.0 / self.rate_hz
         self._device = device
         self._size = checked_size(size)
         self._colour = colour
@@ -103,7 +103,7 @@ class Camera:
             SensorError: there is no such camera, or it is in use.
             MissingDependencyError: its library is not installed.
         """
-        self._capture = self._opener(self._device, self._size, self._rate_hz)
+        self._capture = self._opener(self._device, self._size, self.rate_hz)
         self._ticker = Ticker(self.period_s, self._clock)
 
     def read(self, timeout_s: float) -> Batch:

@@ -9,7 +9,7 @@ import pytest
 
 from edgeml.clock import ManualClock
 from edgeml.errors import ConfigError, MissingDependencyError, SensorError
-from edgeml.sensors import Camera
+from edgeml.sensors import Camera, Sensor
 from edgeml.sensors.fakes import FakeCamera
 
 RED = np.zeros((4, 6, 3), np.uint8)
@@ -78,6 +78,11 @@ def test_what_no_camera_can_is_refused() -> None:
             Camera(size=size)
     with pytest.raises(ConfigError, match="positive"):
         Camera(size=(4, 6), rate_hz=0)
+
+
+def test_the_rate_that_is_asked_for_is_held_against_the_models() -> None:
+    camera = Sensor(Camera(size=(4, 6), rate_hz=10, backend=FakeCamera([RED])))
+    assert camera.sample_rate_hz == 10.0
 
 
 def test_without_picamera2_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
