@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeml.cli.output import Progress, format_table, print_json
-from edgeml.errors import ConfigError
+from edgeml.errors import ConfigError, InputError
 from edgeml_converters.outcome import Candidate, Conversion, NoneFitsError
 from edgeml_converters.schemes import IO_TYPES, SCHEMES
 from edgeml_converters.targets import TARGETS
@@ -76,6 +76,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("--calibration is missing: name the raw windows that training used")
     if not args.init:
         _check_places(args, _out(args))
+        for path in (args.calibration, args.evaluation, args.labels):
+            if path is not None and not Path(path).exists():  # before TensorFlow takes its seconds
+                raise InputError(f"{path}: cannot be read (no such file or folder)")
     return run_guarded(vars(args), args.limit_s)
 
 

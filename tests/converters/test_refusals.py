@@ -184,6 +184,17 @@ def test_a_place_or_a_limit_that_cannot_be_is_refused_before_any_work(
     assert message in capfd.readouterr().err
 
 
+def test_data_that_are_not_there_are_refused_before_a_process_loads_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edgeml_converters.guard.run_guarded", lambda *_: pytest.fail("begun"))
+    (tmp_path / "train.npy").touch()
+    given = ["convert", "model.keras", "--calibration", str(tmp_path / "train.npy")]
+    for option in ("--calibration", "--evaluation", "--labels"):
+        assert main([*given, option, str(tmp_path / "none.npz")]) == InputError.exit_code
+        assert "none.npz: cannot be read" in capfd.readouterr().err
+
+
 def test_a_folder_gives_its_whole_name_to_its_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
