@@ -8,6 +8,7 @@ from typing import Any, Final
 from edgeml.fleet.store import DeviceStatus
 
 _DAY_S: Final = 86_400
+_AHEAD_S: Final = 60.0
 _HEADER: Final = (
     "device", "online", "seen", "model", "results", "missing", "unaccounted", "queue", "oldest",
     "as of", "last result", "label",
@@ -94,8 +95,12 @@ def retention_limit(now_s: float, days: float) -> float:
 
 
 def ago(now_s: float, then_s: float | None) -> str | None:
-    """How long ago, for a person."""
-    return None if then_s is None else f"{_duration(max(now_s - then_s, 0.0))} ago"
+    """How long ago, for a person; a clock that was wrong by more than a minute shows."""
+    if then_s is None:
+        return None
+    if then_s - now_s > _AHEAD_S:
+        return f"{_duration(then_s - now_s)} ahead"
+    return f"{_duration(max(now_s - then_s, 0.0))} ago"
 
 
 def printable(text: str | None) -> str | None:

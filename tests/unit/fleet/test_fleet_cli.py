@@ -78,6 +78,8 @@ def test_the_status_says_how_old_it_is() -> None:
         ("100 s ago", "0 s", "6 min ago"),
         ("100 s ago", "2 h", "6 min ago"),
     ]
+    # The clock of an ingest was wrong: that is not "just now".
+    assert status_table([fine], 700.0)[1][0][seen] == "3 min ahead"
     document = status_document([fine], 1000.0)["devices"][0]
     assert (document["seen_age_s"], document["health_age_s"]) == (100.0, 360.0)
     gone, holed = device("c", online=False), device("d", holes=2)
