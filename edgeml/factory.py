@@ -9,7 +9,7 @@ from typing import Final
 from edgeml.bundle import Bundle
 from edgeml.errors import EdgeMLError
 from edgeml.lane import ModelLike
-from edgeml.ota.host import Verdict
+from edgeml.ota.host import CRASHES, Verdict
 from edgeml.runtime.model import Model
 from edgeml.runtime.probe import probe
 
@@ -58,9 +58,9 @@ def probed(path: Path) -> Verdict:
     try:
         report = probe(path)
     except EdgeMLError as exc:
-        return Verdict(f"crashes: {exc}")
+        return Verdict(f"{CRASHES}{exc}")
     if report.error is not None:
-        return Verdict(f"crashes: {report.error}")
+        return Verdict(f"{CRASHES}{report.error}")
     if report.violations:
         return Verdict(f"broken promise: {'; '.join(report.violations)}")
     return Verdict(None, report.facts.get("p95_ms"), report.facts.get("peak_rss_mb"))

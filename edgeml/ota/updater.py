@@ -15,7 +15,7 @@ from edgeml.clock import Clock, hour_here
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
 from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
-from edgeml.ota.host import Host, SetAsideError
+from edgeml.ota.host import CRASHES, Host, SetAsideError
 from edgeml.ota.journal import Held
 from edgeml.ota.judging import disagrees, exhausted, heavier, objection, permitted
 from edgeml.ota.settings import Updates
@@ -29,6 +29,9 @@ from edgeml.releases.rollout import Decision, Ignore, decide
 
 RETRY_S: Final = 30.0
 """After a refusal, before it is tried again; a look that fails again and again, twice as late."""
+
+UNFIT_S: Final = 600.0
+"""After a probe that no model passes: the machine is being upgraded, or out of memory."""
 
 _OLDER: Final = "older: "
 _UNDER_WAY: Final = (State.WAITING, State.FETCHING, State.PROBING, State.SHADOWING)
@@ -144,7 +147,7 @@ class Updater:
         except SetAsideError as exc:
             log.info("%s: %s", self._name, exc)
         except UpdateError as exc:
-            self._again_s = self._clock.monotonic_s() + RETRY_S
+            self._again_s = max(self._again_s, self._clock.monotonic_s() + RETRY_S)
             self._steps.refuse(str(exc))
 
     def judge(self, reason: str | None, *, passed: bool) -> None:
@@ -279,7 +282,7 @@ class Updater:
         try:
             self._host.shadow(path, self._settings.shadow_windows)
         except EdgeMLError as exc:
-            self._give_up(Event.PROBE_FAILED, f"crashes: {exc}", for_good=True)
+            self._give_up(Event.PROBE_FAILED, f"{CRASHES}{exc}", for_good=True)
             return
         self._steps.take(lambda: self._store.step(Event.SHADOW_BEGUN))
 
@@ -300,13 +303,28 @@ class Updater:
         try:
             self._host.swap(self._store.current)
         except EdgeMLError as exc:
-            self._way_back.go(f"crashes: {exc}", Event.UNHEALTHY)
+            self._way_back.go(f"{CRASHES}{exc}", Event.UNHEALTHY)
 
     def _probe(self, path: Path) -> str | None:
+        """Why a candidate must not serve; None where it may.
+
+        One that crashes is judged only where the model that serves does not crash as well.
+
+        Raises:
+            UpdateError: both do: this machine can try nothing now.
+        """
         verdict = self._host.probe(path)
-        if verdict.reason is not None or verdict.p95_ms is None:
+        crashes = (verdict.reason or "").startswith(CRASHES)
+        if not crashes and (verdict.reason is not None or verdict.p95_ms is None):
             return verdict.reason
-        return heavier(verdict, self._host.probe(self._store.current), self._settings)
+        incumbent = self._host.probe(self._store.current)
+        if not crashes:
+            return heavier(verdict, incumbent, self._settings)
+        if not (incumbent.reason or "").startswith(CRASHES):
+            return verdict.reason
+        self._store.change(tries=0)
+        self._again_s = self._clock.monotonic_s() + UNFIT_S
+        raise UpdateError(f"machine: not even what serves can be tried now: {incumbent.reason}")
 
     def _give_up(
         self,

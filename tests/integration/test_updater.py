@@ -7,6 +7,7 @@ import pytest
 from edgeml.ota.host import Verdict
 from edgeml.ota.judging import MAX_TRIES
 from edgeml.ota.states import State
+from edgeml.ota.updater import UNFIT_S
 
 from .fakedevice import FETCHED, INSTALLED, FakeDevice, Site, take
 from .publisher import ACTIVITY, Publisher
@@ -73,6 +74,24 @@ def test_a_candidate_that_takes_much_more_memory_than_the_incumbent_is_refused(
     assert device.changes[-1].event == "probe_failed"
     assert store.journal.bad == {"activity-2": "fat: a peak of 121 MiB, more than 120"}
     assert device.serving is None
+
+
+def test_where_not_even_the_incumbent_can_be_tried_no_candidate_is_condemned(
+    site: Site, device: FakeDevice, publisher: Publisher
+) -> None:
+    """While `pip install -U` runs, or where memory is short, each probe dies."""
+    device.verdict = lambda _: Verdict("crashes: No module named 'edgeml.version'")
+    updater, store = site.start()
+    for _ in range(MAX_TRIES + 1):
+        updater.turn()
+        assert store.journal.state is State.PROBING
+        publisher.clock.advance(UNFIT_S)
+    assert device.changes[-1].event == "refused"
+    assert device.changes[-1].reason.startswith("machine: not even what serves")
+    assert not store.journal.bad
+    device.verdict = lambda _: None
+    updater.turn()
+    assert device.story[-1] == "activated"
 
 
 def test_a_candidate_that_takes_the_machine_down_in_each_probe_is_given_up(
