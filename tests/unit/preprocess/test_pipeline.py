@@ -187,7 +187,7 @@ def test_a_window_of_another_shape_is_refused(window: Any) -> None:
 @pytest.mark.parametrize(
     "window",
     ["walk", [[1, 2], [3]], None, [object()], ["1", "2"], [1j, 2], np.zeros(2, "M8[s]")],
-    ids=repr,
+    ids=["text", "ragged", "nothing", "objects", "digits", "complex", "times"],
 )
 def test_what_is_no_array_of_real_numbers_is_refused(window: Any) -> None:
     """Training would go on without the imaginary parts, and a device refuses what has them."""
