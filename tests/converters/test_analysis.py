@@ -12,7 +12,8 @@ from edgeml_converters import Conversion, Spec, convert
 from edgeml_converters.bundling import pipeline_of
 from edgeml_converters.faithfulness import check_float, compare
 from edgeml_converters.judge import Judge
-from edgeml_converters.layers import layer_errors
+from edgeml_converters.layers import MAX_WINDOWS, layer_errors
+from edgeml_converters.samples import spread
 from edgeml_converters.schemes import AUTO
 
 
@@ -60,7 +61,7 @@ def test_the_error_of_each_layer_is_that_of_its_real_output(
     assert layers[0].name == "input"
     assert [layer.operator for layer in layers].count("CONV_2D") == 2
     assert {layer.dtype for layer in layers} == {"int8"}
-    windows = pipeline_of(spec).batch(data[0])[:16]
+    windows = spread(pipeline_of(spec).batch(data[0]), MAX_WINDOWS)
     low, high = layers[0].held or (0, 0)
     step = (high - low) / 255
     held = np.clip(np.rint((windows - low) / step) * step + low, low, high)

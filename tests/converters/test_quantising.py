@@ -64,6 +64,7 @@ def test_data_that_lie_class_by_class_give_the_ranges_of_all_classes(
 ) -> None:
     """Folders of pictures are read so, and the first hundred windows are of one class."""
     layers = keras.layers
+    keras.utils.set_random_seed(1)
     network = keras.Sequential([keras.Input((4,)), layers.Dense(8, "relu"), layers.Dense(2)])
     windows = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
     windows *= np.repeat([0.01, 1, 100], 100)[:, np.newaxis].astype(np.float32)
