@@ -51,6 +51,7 @@ from edgeml.sync.connection import Connection
 from edgeml.sync.line import Message, Published
 from edgeml.sync.link import Link
 from edgeml.updatesite import Site
+from tests.faults import crashingchild
 
 pytestmark = pytest.mark.faults
 
@@ -352,10 +353,14 @@ def _all_work(plant: Plant) -> None:
 def test_a_bad_release_is_halted_and_no_device_is_without_a_working_model(
     way: Bad, plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if way.name == "crashes the interpreter":
-        monkeypatch.setattr("edgeml.runtime.probe.CHILD", "tests.faults.crashingchild")
     version = plant.version + 1
-    release = plant.release(way.make(version), version)
+    made = way.make(version)
+    if way.name == "crashes the interpreter":
+        monkeypatch.setattr("edgeml.runtime.probe.CHILD", crashingchild.__name__)
+        monkeypatch.setenv(crashingchild.CORRUPT, digest_of(made))
+        # A probe imports nothing from the folder that it is called in.
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    release = plant.release(made, version)
     ending = plant.lead(release)
     assert ending.halted, ending
     for pump in plant.pumps:
