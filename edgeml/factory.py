@@ -9,7 +9,8 @@ from typing import Final
 from edgeml.bundle import Bundle
 from edgeml.errors import EdgeMLError
 from edgeml.lane import ModelLike
-from edgeml.ota.host import CRASHES, Verdict
+from edgeml.ota.host import Verdict
+from edgeml.ota.probation import CRASHES
 from edgeml.runtime.model import Model
 from edgeml.runtime.probe import probe
 

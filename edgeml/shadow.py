@@ -12,7 +12,7 @@ from typing import Final
 
 from edgeml.errors import EdgeMLError
 from edgeml.ota.host import Shadowed
-from edgeml.ota.probation import Means, unsound
+from edgeml.ota.probation import CRASHES, Means, unsound
 from edgeml.result import Result
 from edgeml.runtime.model import Model
 from edgeml.sensors.sample import Window
@@ -81,6 +81,6 @@ class Shadow:
                 },
             )
         except EdgeMLError as exc:
-            self._outcome = Shadowed(f"crashes: {exc}")
+            self._outcome = Shadowed(f"{CRASHES}{exc}")
         finally:
             self._model.close()

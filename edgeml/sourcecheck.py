@@ -6,7 +6,7 @@ from typing import Final
 
 from edgeml.errors import SensorError
 from edgeml.runtime.model import Model
-from edgeml.sensors.tempo import RATE_TOLERANCE
+from edgeml.sensors.tempo import same_rate
 from edgeml.sensors.window import WindowStats
 
 log: Final = logging.getLogger("edgeml.device")
@@ -29,7 +29,7 @@ def check_rate(found_hz: float | None, model: Model) -> None:
         SensorError: it is another.
     """
     wanted = model.manifest.inputs.sample_rate_hz
-    if found_hz and wanted and abs(found_hz / wanted - 1) > RATE_TOLERANCE:
+    if found_hz and wanted and not same_rate(found_hz, wanted):
         raise SensorError(
             f"the source gives {found_hz:g} samples a second; {model.ref.name} was trained on "
             f"{wanted:g}: give the sensor that rate_hz, resample the recording, or pass "

@@ -18,7 +18,7 @@ from edgeml.labels import labels_in
 from edgeml.lane import Lane, ModelLike
 from edgeml.manifest import CONFIDENT, InputSpec
 from edgeml.ota.host import Change, SetAsideError, Shadowed, Verdict
-from edgeml.ota.probation import Incumbent, Lately, Probation
+from edgeml.ota.probation import CRASHES, Incumbent, Lately, Probation
 from edgeml.ota.report import standing_of
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
@@ -283,7 +283,7 @@ class Site:
             return False
         log.warning("%s: %s; the model before serves on", self.name, failure)
         self._rescued = True
-        self.verdict = f"crashes: {failure}"
+        self.verdict = f"{CRASHES}{failure}"
         return True
 
     def _load(self, path: Path | None) -> tuple[Model, bool]:
@@ -307,7 +307,7 @@ class Site:
             if self.store.current is not None:
                 Model.load(self.store.current).close()
         except EdgeMLError as exc:
-            return f"crashes: {exc}"
+            return f"{CRASHES}{exc}"
         return None
 
     def _resume(self) -> Probation | None:

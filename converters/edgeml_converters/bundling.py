@@ -14,7 +14,7 @@ from edgeml.runtime.model import Model
 from edgeml_converters.baseline import Baseline
 from edgeml_converters.inspection import oldest_runtime
 from edgeml_converters.measure import run_tflite
-from edgeml_converters.samples import Samples
+from edgeml_converters.samples import Samples, spread
 from edgeml_converters.schemes import Scheme
 from edgeml_converters.spec import Spec
 
@@ -80,9 +80,7 @@ def _pool(samples: Samples) -> Indices:
     order = np.arange(len(samples))
     if samples.labels is not None and samples.labels.ndim == 1:
         order = np.argsort(samples.labels, kind="stable")
-    picked = np.linspace(0, len(order) - 1, min(len(order), GOLDEN_POOL)).round()
-    pool: Indices = order[np.unique(picked.astype(np.int64))]
-    return pool
+    return spread(order, GOLDEN_POOL)
 
 
 def _golden_count(samples: Samples) -> int:

@@ -10,7 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from edgeml.errors import InputError, nearest
 from edgeml.manifest import InputSpec, OutputSpec, PreprocessStep
 
 Floats = npt.NDArray[np.float32]
+ArrayT = TypeVar("ArrayT", bound=npt.NDArray[Any])
 Labels = npt.NDArray[Any]
 
 WISE_SAMPLES: Final = 100
@@ -186,14 +187,14 @@ def warnings_about(windows: Floats, inputs: InputSpec, what: str) -> tuple[str, 
     return tuple(found)
 
 
-def spread(windows: Floats, most: int) -> Floats:
-    """At most so many windows, from the first to the last of all.
+def spread(windows: ArrayT, most: int) -> ArrayT:
+    """At most so many windows, or whatever lies along the first axis, from the first to the last.
 
     The first ones would not do: data of several classes often lie class by class.
     """
     if len(windows) <= most:
         return windows
-    chosen: Floats = windows[np.linspace(0, len(windows) - 1, most).round().astype(np.int64)]
+    chosen: ArrayT = windows[np.linspace(0, len(windows) - 1, most).round().astype(np.int64)]
     return chosen
 
 

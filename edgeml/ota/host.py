@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from edgeml.errors import UpdateError
 from edgeml.ota.probation import Incumbent
@@ -62,10 +62,6 @@ class Change:
             "reason": self.reason,
             **self.facts,
         }
-
-
-CRASHES: Final = "crashes: "
-"""How the reason of a model begins that cannot be loaded or run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite
+from types import MappingProxyType
 from typing import Any, Final
 
 from edgeml.errors import UpdateError
@@ -28,7 +29,7 @@ _LATELY: Final = 8
 
 Why = tuple[str, Mapping[str, float]]
 """The reason of a step and what was measured on the way, as its `Change` says them."""
-NO_REASON: Final[Why] = ("", {})
+NO_REASON: Final[Why] = ("", MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from edgeml.ota.host import Shadowed, Verdict
 from edgeml.ota.journal import Journal
-from edgeml.ota.probation import HICCUP_US
+from edgeml.ota.probation import CRASHES, HICCUP_US, longest
 from edgeml.ota.settings import Updates
 from edgeml.ota.states import State
 from edgeml.releases.rollout import Decision, Ignore, Install, Rule, within
@@ -37,7 +37,7 @@ def permitted(
 def exhausted(tries: int) -> str | None:
     """Why a candidate is not probed once more; None where it is."""
     if tries > MAX_TRIES:
-        return f"crashes: this machine went down in {MAX_TRIES} probes of it"
+        return f"{CRASHES}this machine went down in {MAX_TRIES} probes of it"
     return None
 
 
@@ -45,7 +45,7 @@ def heavier(candidate: Verdict, incumbent: Verdict, limits: Updates) -> str | No
     """Why a candidate takes too much beside the incumbent; None where not, or nobody knows."""
     if candidate.p95_ms is not None and incumbent.p95_ms is not None:
         before_ms = incumbent.p95_ms
-        most_ms = max(before_ms * limits.slower, before_ms + HICCUP_US / 1000)
+        most_ms = longest(before_ms, limits.slower, HICCUP_US / 1000)
         if candidate.p95_ms > most_ms:
             return (
                 f"slow: a p95 of {candidate.p95_ms:.2f} ms, more than {most_ms:.2f}; "

@@ -27,6 +27,9 @@ _CONSTANT_FACTOR: Final = 3
 _PATIENCE: Final = 10
 """Probations long that a model may give one answer where no incumbent was watched."""
 
+CRASHES: Final = "crashes: "
+"""How the reason of a model begins that cannot be loaded or run."""
+
 HICCUP_US: Final = 1000.0
 """What a window may always take longer: so much a busy processor does to any fast model."""
 
@@ -102,6 +105,11 @@ class Means:
         )
 
 
+def longest(before: float, slower: float, hiccup: float) -> float:
+    """What a window may take that took `before`: so many times that, or a hiccup more."""
+    return max(before * slower, before + hiccup)
+
+
 def worse(now: Incumbent, before: Incumbent, limits: Limits, *, confident: bool) -> str | None:
     """How a model is slower or less sure than it may be beside another, or its earlier self.
 
@@ -115,7 +123,7 @@ def worse(now: Incumbent, before: Incumbent, limits: Limits, *, confident: bool)
         A reason that begins with `slow: ` or `unsure: `; None where it is neither.
     """
     if now.mean_us is not None and before.mean_us is not None:
-        most_us = max(before.mean_us * limits.slower, before.mean_us + HICCUP_US)
+        most_us = longest(before.mean_us, limits.slower, HICCUP_US)
         if now.mean_us > most_us:
             return f"slow: {now.mean_us:.0f} us a window, more than {most_us:.0f}"
     if confident and now.mean_score is not None and before.mean_score is not None:
@@ -221,7 +229,7 @@ class Probation:
     def crashes(self) -> str | None:
         """Why the process has started too often with this model; None where it has not."""
         if self._starts > self._limits.starts:
-            return f"crashes: {self._starts} starts before {self._limits.windows} results"
+            return f"{CRASHES}{self._starts} starts before {self._limits.windows} results"
         return None
 
     def push(self, result: Result) -> str | None:

@@ -1,15 +1,12 @@
 """One model's steps through the table as the device hears of them: taken first, then told."""
 
 import logging
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Final
 
 from edgeml.ota.host import Change, Host
 from edgeml.ota.states import Event
 from edgeml.ota.store import Store
-
-NO_FACTS: Final[Mapping[str, float]] = MappingProxyType({})
 
 log: Final = logging.getLogger("edgeml.updates")
 
@@ -32,14 +29,8 @@ class Steps:
         self._host = host
         self.last_refusal = ""
 
-    def take(
-        self,
-        step: Callable[[], object],
-        reason: str = "",
-        facts: Mapping[str, float] = NO_FACTS,
-    ) -> None:
+    def take(self, step: Callable[[], object]) -> None:
         """Take a step and tell of it; what is told has happened."""
-        self._store.why = (reason, facts)
         step()
         for change in self._store.journal.lately[-1:]:
             self._host.report(change)

@@ -52,9 +52,6 @@ class Store:
         disk: the file operations; the machine's own by default.
         report: told in plain words of what was found damaged.
 
-    Attributes:
-        why: the next step is taken.
-
     Raises:
         UpdateError: the folder cannot be made or written.
     """
@@ -65,7 +62,6 @@ class Store:
         self.folder = folder
         self.disk: Disk = SystemDisk() if disk is None else disk
         self._report = report
-        self.why: Why = NO_REASON
         self._counted = self._starting = False
         self._turn = threading.RLock()
         try:
@@ -114,14 +110,14 @@ class Store:
         except UpdateError:
             return None
 
-    def step(self, event: Event, **changes: Any) -> None:
+    def step(self, event: Event, why: Why = NO_REASON, **changes: Any) -> None:
         """Go one step in the table of states; durable when this returns.
 
         Raises:
             UpdateError: there is no such step, or the disk does not take it.
         """
         with self._turn:
-            self._write(self.journal.after(event, self.why, **changes))
+            self._write(self.journal.after(event, why, **changes))
 
     def change(self, **changes: Any) -> None:
         """Change what is no step: the floor, the pin, a count."""
@@ -143,11 +139,12 @@ class Store:
                 f"{needed_bytes + RESERVE_BYTES:,}; remove something, the incumbent is untouched"
             )
 
-    def activate(self, incumbent: Incumbent | None = None) -> None:
+    def activate(self, incumbent: Incumbent | None = None, why: Why = NO_REASON) -> None:
         """Let the candidate serve from the next start on, on probation; one rename decides.
 
         Args:
             incumbent: how the model did that it replaces, to be held against it.
+            why: as its event says it.
 
         Raises:
             UpdateError: there is no whole candidate.
@@ -157,6 +154,7 @@ class Store:
             raise UpdateError("there is no candidate that could be activated; fetch it again")
         self.step(
             Event.ACTIVATED,
+            why,
             current=held,
             previous=self.journal.current,
             candidate=None,
@@ -225,14 +223,14 @@ class Store:
             self._finish_rolling_back()
             return undone
 
-    def abandon(self, event: Event, reason: str | None = None) -> None:
-        """Give the candidate up; with a reason, for good on this device."""
+    def abandon(self, event: Event, why: Why = NO_REASON, *, for_good: bool = False) -> None:
+        """Give the candidate up, for this time or for good on this device."""
         with self._turn:
             held = self.journal.candidate
             journal = self.journal
-            if held is not None and reason is not None:
-                journal = journal.with_bad(held.release, reason)
-            self._write(journal.after(event, self.why, candidate=None, tries=0))
+            if held is not None and for_good:
+                journal = journal.with_bad(held.release, why[0])
+            self._write(journal.after(event, why, candidate=None, tries=0))
         self._collect()
 
     def _read_journal(self) -> Journal:

@@ -15,13 +15,14 @@ from edgeml.clock import Clock, hour_here
 from edgeml.errors import EdgeMLError, TrustError, UpdateError
 from edgeml.ota.asking import Asking, Floor, Trusting
 from edgeml.ota.fetch import fetch
-from edgeml.ota.host import CRASHES, Host, SetAsideError
-from edgeml.ota.journal import Held
+from edgeml.ota.host import Host, SetAsideError
+from edgeml.ota.journal import NO_REASON, Held, Why
 from edgeml.ota.judging import disagrees, exhausted, heavier, objection, permitted
+from edgeml.ota.probation import CRASHES
 from edgeml.ota.settings import Updates
 from edgeml.ota.standing import Offer, Standing
 from edgeml.ota.states import Event, State
-from edgeml.ota.steps import NO_FACTS, Steps
+from edgeml.ota.steps import Steps
 from edgeml.ota.store import Store
 from edgeml.ota.transport import Transport
 from edgeml.ota.wayback import WayBack
@@ -293,13 +294,13 @@ class Updater:
         reason = seen.reason or disagrees(seen, self._settings.shadow_agreement)
         if reason is None:
             agreement = seen.facts["agreement"]
-            self._activate(f"shadow: {agreement:.1%} of the windows agree", seen.facts)
+            self._activate((f"shadow: {agreement:.1%} of the windows agree", seen.facts))
         else:
             self._give_up(Event.SHADOW_FAILED, reason, for_good=True, facts=seen.facts)
 
-    def _activate(self, reason: str = "", facts: Mapping[str, float] = NO_FACTS) -> None:
+    def _activate(self, why: Why = NO_REASON) -> None:
         incumbent = self._host.incumbent()
-        self._steps.take(lambda: self._store.activate(incumbent), reason, facts)
+        self._steps.take(lambda: self._store.activate(incumbent, why))
         try:
             self._host.swap(self._store.current)
         except EdgeMLError as exc:
@@ -332,10 +333,9 @@ class Updater:
         reason: str,
         *,
         for_good: bool = False,
-        facts: Mapping[str, float] = NO_FACTS,
+        facts: Mapping[str, float] = NO_REASON[1],
     ) -> None:
-        kept = reason if for_good else None
-        self._steps.take(lambda: self._store.abandon(event, kept), reason, facts)
+        self._steps.take(lambda: self._store.abandon(event, (reason, facts), for_good=for_good))
 
     def _decide(self, offer: Offer) -> Decision:
         journal = self._store.journal

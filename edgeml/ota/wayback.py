@@ -9,6 +9,7 @@ from typing import Final
 
 from edgeml.errors import EdgeMLError, UpdateError
 from edgeml.ota.host import Host
+from edgeml.ota.probation import CRASHES
 from edgeml.ota.states import Event
 from edgeml.ota.steps import Steps
 from edgeml.ota.store import Store
@@ -59,7 +60,7 @@ class WayBack:
         self._undoing = (reason, event)
         before = self._store.journal.previous
         try:
-            self._steps.take(lambda: self._undo(reason, event), reason)
+            self._steps.take(lambda: self._undo(reason, event))
         except UpdateError:
             # A full card keeps nobody from serving the model before; the journal follows.
             if not self._stepped_aside:
@@ -82,6 +83,6 @@ class WayBack:
             if self._store.journal.current is None:
                 log.warning("%s: the factory's model cannot be loaded: %s", self._name, exc)
                 return  # it is tried again with the next turn
-            self.go(f"crashes: {exc}", Event.UNHEALTHY)
+            self.go(f"{CRASHES}{exc}", Event.UNHEALTHY)
             return
         self._owes_swap = False

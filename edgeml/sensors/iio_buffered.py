@@ -26,7 +26,7 @@ from edgeml.sensors.iio_sysfs import (
 )
 from edgeml.sensors.pace import BlockStamp, Stamp, checked_rate
 from edgeml.sensors.sample import Block
-from edgeml.sensors.tempo import RATE_TOLERANCE
+from edgeml.sensors.tempo import same_rate
 
 TIMESTAMP: Final = "timestamp"
 _RECORDS_PER_READ: Final = 1024
@@ -204,7 +204,7 @@ class IioBuffered:
         if asked_hz is not None:
             write_text(path, f"{asked_hz:g}")
         rate_hz = read_number(path)
-        if asked_hz is not None and rate_hz > 0 and abs(rate_hz / asked_hz - 1) > RATE_TOLERANCE:
+        if asked_hz is not None and rate_hz > 0 and not same_rate(rate_hz, asked_hz):
             raise ConfigError(
                 f"{self.name}: asked for rate_hz={asked_hz:g} it gives {rate_hz:g}; "
                 f"{path.name}_available beside {path} may say what it can"

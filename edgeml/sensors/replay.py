@@ -18,7 +18,7 @@ from edgeml.errors import ConfigError, SensorError
 from edgeml.sensors.recordings import Recordings, as_recordings, rate_of, read_recordings
 from edgeml.sensors.sample import Sample
 from edgeml.sensors.sensor import POLL_S
-from edgeml.sensors.tempo import RATE_TOLERANCE
+from edgeml.sensors.tempo import same_rate
 
 PAUSE_PERIODS: Final = 10.0
 """The silence between two recordings, in sample periods: long enough to be a gap."""
@@ -167,7 +167,7 @@ class Replay:
     def _check_times(self, source: object) -> None:
         """Times decide, so a rate that is said beside them must be theirs."""
         found_hz, said_hz = self.measured_rate_hz, self.sample_rate_hz
-        if found_hz is not None and abs(found_hz / said_hz - 1) > RATE_TOLERANCE:
+        if found_hz is not None and not same_rate(found_hz, said_hz):
             raise SensorError(
                 f"{source}: by its times it gives {found_hz:g} samples a second, and {said_hz:g} "
                 "are wanted: resample it, or leave its times out where they are wrong"

@@ -21,6 +21,11 @@ _STRETCHES: Final = 3
 _MOST_HELD_UP: Final = 10_000
 
 
+def same_rate(one_hz: float, other_hz: float, tolerance: float = RATE_TOLERANCE) -> bool:
+    """Whether two rates are meant as one."""
+    return not abs(one_hz / other_hz - 1) > tolerance
+
+
 class Tempo:
     """Compares the rate of a stream with the one wanted.
 

@@ -25,14 +25,15 @@ from edgeml.errors import InputError, SensorError, nearest
 from edgeml.manifest import InputSpec
 from edgeml.sensors.arrayfile import MAX_BYTES, read_arrays
 from edgeml.sensors.recordings import Recordings, rate_of, read_recordings
-from edgeml.sensors.tempo import RATE_TOLERANCE as TIMES_TOLERANCE
+from edgeml.sensors.tempo import RATE_TOLERANCE, same_rate
 from edgeml.sensors.window import GAP_PERIODS
 
 WINDOW_NAMES: Final = ("windows", "x")
 RECORDING_NAMES: Final = ("recordings", "samples", "codes")
 LABEL_NAMES: Final = ("labels", "y")
 FILES: Final = (".npz", ".npy", ".csv", ".wav")
-RATE_TOLERANCE: Final = 1e-3
+_SAID_TOLERANCE: Final = 1e-3
+"""A rate that a file says is exact, where one by its times is not."""
 
 Array = npt.NDArray[Any]
 
@@ -142,8 +143,8 @@ def _arrays(source: Path, inputs: InputSpec) -> WindowFile:
 def _recordings(source: Path, inputs: InputSpec) -> Recordings:
     names = [channel.name for channel in inputs.channels]
     found = read_recordings(source, channels=names, size=None, colour="rgb")
-    _check_rate(source, found.rate_hz, inputs.sample_rate_hz, RATE_TOLERANCE)
-    _check_rate(source, rate_of(found.times_s), inputs.sample_rate_hz, TIMES_TOLERANCE)
+    _check_rate(source, found.rate_hz, inputs.sample_rate_hz, _SAID_TOLERANCE)
+    _check_rate(source, rate_of(found.times_s), inputs.sample_rate_hz, RATE_TOLERANCE)
     said = found.channel_names
     if source.suffix.lower() == ".npz" and said is not None and list(said) != names:
         raise InputError(
@@ -155,7 +156,7 @@ def _recordings(source: Path, inputs: InputSpec) -> Recordings:
 def _check_rate(
     source: Path, found_hz: float | None, wanted_hz: float | None, tolerance: float
 ) -> None:
-    if wanted_hz and found_hz and abs(found_hz / wanted_hz - 1) > tolerance:
+    if wanted_hz and found_hz and not same_rate(found_hz, wanted_hz, tolerance):
         raise InputError(
             f"{source}: {found_hz:g} samples a second, but the model takes {wanted_hz:g}; "
             f"resample it, a .wav with: ffmpeg -i IN.wav -ar {wanted_hz:g} OUT.wav"

@@ -23,33 +23,51 @@ SUBACK = b"\x90\x04\x00\x01\x00\x01"
 
 
 @contextmanager
-def a_broker_that_says(*parts: bytes, hangs_up: bool = False) -> Iterator[int]:
-    """A server that sends one part for each thing it receives, then waits for the line to end.
-
-    Or ends it itself, if it `hangs_up`.
-    """
+def a_broker(serve: Callable[[socket.socket], object]) -> Iterator[int]:
+    """A server that does with each line what a test says, one line after the other."""
     server = socket.create_server(("127.0.0.1", 0))
     closing = threading.Event()
 
-    def serve() -> None:
+    def accept() -> None:
         while not closing.is_set():
             with suppress(OSError):
                 line, _ = server.accept()
                 with line:
-                    for part in parts:
-                        if not line.recv(65536):
-                            break
-                        line.sendall(part)
-                    while not hangs_up and line.recv(65536):
-                        pass
+                    serve(line)
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
+    threading.Thread(target=accept, daemon=True).start()
     try:
         yield server.getsockname()[1]
     finally:
         closing.set()
         server.close()
+
+
+def saying(*parts: bytes, hangs_up: bool = False) -> Callable[[socket.socket], None]:
+    """Sends one part for each thing it receives, then waits for the line to end.
+
+    Or ends it itself, if it `hangs_up`.
+    """
+
+    def serve(line: socket.socket) -> None:
+        for part in parts:
+            if not line.recv(65536):
+                break
+            line.sendall(part)
+        while not hangs_up and line.recv(65536):
+            pass
+
+    return serve
+
+
+def answering(answer: Callable[[bytes], bytes]) -> Callable[[socket.socket], None]:
+    """Answers whatever it receives at once."""
+
+    def serve(line: socket.socket) -> None:
+        while came := line.recv(65536):
+            line.sendall(answer(came))
+
+    return serve
 
 
 def events_of(
@@ -87,7 +105,7 @@ def test_messages_that_take_many_reads_arrive_whole_and_in_order() -> None:
     sizes = (65_537, 3, 200_000, 16_384, (1 << 20) + 5, 0, 131_072)
     payloads = [bytes((i,)) * size for i, size in enumerate(sizes)]
     said = b"".join(map(a_message, payloads))
-    with a_broker_that_says(CONNACK, SUBACK + said) as port:
+    with a_broker(saying(CONNACK, SUBACK + said)) as port:
         events = events_of(port, Received, count=len(payloads))
     assert [event.payload for event in events if isinstance(event, Received)] == payloads
 
@@ -95,7 +113,7 @@ def test_messages_that_take_many_reads_arrive_whole_and_in_order() -> None:
 @pytest.mark.parametrize("came", [5, 9, 30_000, 65_000])
 def test_a_line_that_ends_in_the_midst_of_a_message_is_down(came: int) -> None:
     said = SUBACK + a_message(b"x" * 65_536)[:came]
-    with a_broker_that_says(CONNACK, said, hangs_up=True) as port:
+    with a_broker(saying(CONNACK, said, hangs_up=True)) as port:
         events = events_of(port, Down)
     assert any(isinstance(event, Up) for event in events)
     assert not any(isinstance(event, Received) for event in events)
@@ -116,7 +134,7 @@ NONSENSE = {
 
 @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
 def test_nonsense_instead_of_a_greeting_is_a_line_that_is_down(answer: bytes) -> None:
-    with a_broker_that_says(answer) as port:
+    with a_broker(saying(answer)) as port:
         events = events_of(port, Down, patience_s=1.0)
     assert not any(isinstance(event, Up) for event in events)
 
@@ -135,13 +153,13 @@ LATER_NONSENSE = {
 @pytest.mark.parametrize("nonsense", LATER_NONSENSE.values(), ids=LATER_NONSENSE)
 def test_nonsense_on_a_good_line_costs_the_line_and_nothing_else(nonsense: bytes) -> None:
     # The zeros at the end are packets that do not exist: any line ends with them at the latest.
-    with a_broker_that_says(CONNACK, SUBACK + nonsense + b"\x00" * 16) as port:
+    with a_broker(saying(CONNACK, SUBACK + nonsense + b"\x00" * 16)) as port:
         events = events_of(port, Down)
     assert any(isinstance(event, Up) for event in events)
 
 
 def test_a_broker_that_is_silent_to_mqtt5_is_greeted_in_3_1_1() -> None:
-    with a_broker_that_says(b"") as port:
+    with a_broker(saying(b"")) as port:
         start_s = time.monotonic()
         events = events_of(port, Down, protocol="auto", patience_s=1.0)
     assert isinstance(events[0], Down)
@@ -156,7 +174,7 @@ def test_the_time_that_a_name_takes_is_not_the_brokers(monkeypatch: pytest.Monke
         clock.advance(2.5)
         return resolve(*args, **options)
 
-    with a_broker_that_says(CONNACK, SUBACK) as port:
+    with a_broker(saying(CONNACK, SUBACK)) as port:
         monkeypatch.setattr(socket, "getaddrinfo", slowly)
         link = Link(Connection(f"mqtt://127.0.0.1:{port}"), "test", lambda _: ("a/b",), clock=clock)
         link.open()
@@ -171,92 +189,56 @@ def test_the_time_that_a_name_takes_is_not_the_brokers(monkeypatch: pytest.Monke
 
 def test_a_silent_moment_is_no_proof_that_a_broker_does_not_know_mqtt5() -> None:
     levels: list[int] = []
-    server = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                line, _ = server.accept()
-                with line:
-                    levels.append(line.recv(65536)[8])
-                    if len(levels) == 1:
-                        line.recv(65536)
-                    else:
-                        line.sendall(CONNACK if levels[-1] == 5 else b"\x20\x02\x00\x00")
-                        line.recv(65536)
-                        line.sendall(SUBACK if levels[-1] == 5 else b"\x90\x03\x00\x01\x00")
+    def serve(line: socket.socket) -> None:
+        levels.append(line.recv(65536)[8])
+        if len(levels) == 1:
+            line.recv(65536)
+        else:
+            line.sendall(CONNACK if levels[-1] == 5 else b"\x20\x02\x00\x00")
+            line.recv(65536)
+            line.sendall(SUBACK if levels[-1] == 5 else b"\x90\x03\x00\x01\x00")
 
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    connection = Connection(
-        f"mqtt://127.0.0.1:{server.getsockname()[1]}",
-        reconnect_min_s=0.05,
-        reconnect_max_s=0.05,
-    )
     clock = ManualClock()
-    link = Link(connection, "test", lambda _: ("a/b",), clock=clock)
-    link.open()
-    deadline_s = time.monotonic() + DEADLINE_S
     events: list[LinkEvent] = []
-    silent = True
-    while len(ups := [event for event in events if isinstance(event, Up)]) < 2:
-        assert time.monotonic() < deadline_s
-        came = link.step(0.1)
-        events += came
-        if silent and levels:
-            clock.advance(2.5)  # longer than a broker that is greeted in 5 may be silent
-            silent = False
-        elif any(isinstance(event, Down) for event in came):
-            clock.advance(0.1)  # the pause between two connections
-    link.close()
-    server.close()
+    with a_broker(serve) as port:
+        connection = Connection(
+            f"mqtt://127.0.0.1:{port}", reconnect_min_s=0.05, reconnect_max_s=0.05
+        )
+        link = Link(connection, "test", lambda _: ("a/b",), clock=clock)
+        link.open()
+        deadline_s = time.monotonic() + DEADLINE_S
+        silent = True
+        while len(ups := [event for event in events if isinstance(event, Up)]) < 2:
+            assert time.monotonic() < deadline_s
+            came = link.step(0.1)
+            events += came
+            if silent and levels:
+                clock.advance(2.5)  # longer than a broker that is greeted in 5 may be silent
+                silent = False
+            elif any(isinstance(event, Down) for event in came):
+                clock.advance(0.1)  # the pause between two connections
+        link.close()
     assert [up.mqtt5 for up in ups] == [False, True]
     assert levels[:3] == [5, 4, 5]
 
 
 def test_a_broker_that_refuses_mqtt5_and_hangs_up_is_greeted_in_3_1_1() -> None:
-    server = socket.create_server(("127.0.0.1", 0))
+    def serve(line: socket.socket) -> None:
+        if line.recv(65536)[8] == 5:
+            line.sendall(b"\x20\x02\x00\x01")
+            return
+        line.sendall(b"\x20\x02\x00\x00")
+        line.recv(65536)
+        line.sendall(b"\x90\x03\x00\x01\x00")
+        while line.recv(65536):
+            pass
 
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                line, _ = server.accept()
-                with line:
-                    if line.recv(65536)[8] == 5:
-                        line.sendall(b"\x20\x02\x00\x01")
-                        continue
-                    line.sendall(b"\x20\x02\x00\x00")
-                    line.recv(65536)
-                    line.sendall(b"\x90\x03\x00\x01\x00")
-                    while line.recv(65536):
-                        pass
-
-    threading.Thread(target=serve, daemon=True).start()
-    events = events_of(server.getsockname()[1], Up, protocol="auto")
-    server.close()
+    with a_broker(serve) as port:
+        events = events_of(port, Up, protocol="auto")
     assert [type(event) for event in events] == [Up]
     assert isinstance(events[0], Up)
     assert not events[0].mqtt5
-
-
-@contextmanager
-def a_broker_that_answers(answer: Callable[[bytes], bytes]) -> Iterator[int]:
-    """A server that answers whatever it receives at once, as one says."""
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        with suppress(OSError):
-            while True:
-                line, _ = server.accept()
-                with line:
-                    while came := line.recv(65536):
-                        line.sendall(answer(came))
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield server.getsockname()[1]
-    finally:
-        server.close()
 
 
 GREETINGS = {
@@ -279,7 +261,7 @@ def test_a_broker_of_mqtt5_without_shared_subscriptions_is_asked_for_plain_ones(
             return refusal or b"\xe0\x02\x9e\x00"
         return b"\x90\x04" + came[2:4] + b"\x00\x01"
 
-    with a_broker_that_answers(answer) as port:
+    with a_broker(answering(answer)) as port:
         link = Link(
             Connection(f"mqtt://127.0.0.1:{port}", connect_timeout_s=PATIENT_S, protocol="5"),
             "test",
@@ -318,7 +300,7 @@ def test_a_broker_never_has_more_to_answer_than_it_says_it_bears() -> None:
             unanswered.clear()
         return said
 
-    with a_broker_that_answers(answer) as port:
+    with a_broker(answering(answer)) as port:
         connection = Connection(f"mqtt://127.0.0.1:{port}", connect_timeout_s=PATIENT_S)
         link = Link(connection, "test", lambda _: ("a/b",))
         link.open()

@@ -44,6 +44,13 @@ def install(store: Store, release: Release) -> None:
         store.commit()
 
 
+def with_all(store: Store, releases: list[Release]) -> Store:
+    """One after the other."""
+    for release in releases:
+        install(store, release)
+    return store
+
+
 def held_bytes(disk: Disk, store: Store) -> bytes | None:
     return None if store.current is None else disk.read(store.current)
 
@@ -58,9 +65,7 @@ def test_an_update_serves_after_activation_and_its_predecessor_is_kept(
     releases: list[Release],
 ) -> None:
     disk = ForgetfulDisk()
-    store = Store(FOLDER, disk)
-    for release in releases:
-        install(store, release)
+    store = with_all(Store(FOLDER, disk), releases)
     assert held_bytes(disk, store) == releases[2].data
     kept = {name for name in disk.names(FOLDER / "models") if name.endswith(".tflite")}
     assert kept == {f"{one.index.bundle_digest}.tflite" for one in releases[1:]}
@@ -263,7 +268,7 @@ def test_a_candidate_given_up_for_good_is_remembered_as_bad(releases: list[Relea
     disk = ForgetfulDisk()
     store = Store(FOLDER, disk)
     fetch(store, releases[0])
-    store.abandon(Event.PROBE_FAILED, "golden: 3 of 8 windows differ")
+    store.abandon(Event.PROBE_FAILED, ("golden: 3 of 8 windows differ", {}), for_good=True)
     assert store.journal.state is State.IDLE
     assert store.journal.bad == {"pump-1": "golden: 3 of 8 windows differ"}
     assert disk.names(FOLDER / "models") == ()
@@ -287,17 +292,15 @@ def test_the_journal_keeps_the_last_steps_with_their_reasons_for_who_was_killed_
     releases: list[Release],
 ) -> None:
     disk = ForgetfulDisk()
-    store = Store(FOLDER, disk)
-    for release in releases:
-        install(store, release)
-    store.why = ("shadow: all agree", {"agreement": 1.0, "ratio": float("nan")})
+    store = with_all(Store(FOLDER, disk), releases)
+    why = ("shadow: all agree", {"agreement": 1.0, "ratio": float("nan")})
     store.roll_back("slow: 3 ms")
     last = Store(FOLDER, disk).journal.lately
     assert [change.number for change in last] == [9, 10, 11, 12, 13, 14, 15, 16]
     assert [change.event for change in last[-3:]] == ["activated", "healthy", "unhealthy"]
     assert (last[-1].before, last[-1].after) == ("idle", "idle")
     assert (last[-1].release, last[-1].reason) == (releases[2].index.release, "slow: 3 ms")
-    store.step(Event.RELEASE_FOUND, candidate=Held("pump-9", "ab" * 32))
+    store.step(Event.RELEASE_FOUND, why, candidate=Held("pump-9", "ab" * 32))
     last = Store(FOLDER, disk).journal.lately
     assert (last[-1].reason, last[-1].facts) == ("shadow: all agree", {"agreement": 1.0})
 
@@ -305,9 +308,7 @@ def test_the_journal_keeps_the_last_steps_with_their_reasons_for_who_was_killed_
 def test_the_same_store_works_on_the_machines_own_files(
     tmp_path: Path, releases: list[Release]
 ) -> None:
-    store = Store(tmp_path / "updates")
-    for release in releases:
-        install(store, release)
+    with_all(Store(tmp_path / "updates"), releases)
     again = Store(tmp_path / "updates")
     assert again.current is not None
     assert again.current.read_bytes() == releases[2].data
