@@ -197,7 +197,7 @@ def _print(conversion: Conversion, out: Path, *, as_json: bool) -> None:
     if said is not None:
         figures = ", ".join(f"{name} {value:,.6g}" for name, value in said.figures.items())
         cost = f"{figures}; source: {said.source}"
-        nothing = f"cost not estimated: {said.source.removeprefix('none: ')}"
+        nothing = f"cost not estimated: {said.why_none}"
         print(f"\non {said.target}: {cost if figures else nothing}")
     print(f"\n{out}: {len(conversion.bundle)} bytes, in {conversion.seconds:.1f} s")
 

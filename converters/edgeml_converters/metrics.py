@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgeml.errors import ConfigError, nearest
 from edgeml.manifest import OutputSpec
+from edgeml.runtime.postprocess import sigmoid
 
 Floats = npt.NDArray[np.float32]
 Wide = npt.NDArray[np.float64]
@@ -164,7 +165,7 @@ def answers(task: str, outputs: Floats, inputs: Floats, *, logits: bool = False)
     """
     rows = outputs.reshape(len(outputs), -1).astype(np.float64)
     if logits:
-        rows = 0.5 * (1 + np.tanh(0.5 * rows))
+        rows = sigmoid(rows)
     if task == "classification" and rows.shape[1] == 1:
         # A device says the second class from 0.5 on: an even chance is its, not the first one's.
         return np.concatenate([np.nextafter(1 - rows, -1), rows], axis=1)

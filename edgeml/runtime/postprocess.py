@@ -210,10 +210,10 @@ def softmax(logits: Floats) -> Floats:
     return result
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
+def sigmoid(logits: Array) -> Array:
+    """1 / (1 + exp(-x)), by way of tanh, which does not overflow; as wide as it is given."""
     half = np.float32(0.5)
-    result: Floats = half * (np.float32(1) + np.tanh(half * logits))
+    result: Array = half * (np.float32(1) + np.tanh(half * logits))
     return result
 
 

@@ -170,12 +170,11 @@ def _cost(conversion: Conversion) -> str:
     rows = [[name.replace("_", " "), f"{value:,.6g}"] for name, value in said.figures.items()]
     remarks = "".join(f"<li>{escape(remark)}</li>" for remark in said.remarks)
     command = f"<p>For more: <code>{escape(said.command)}</code></p>" if said.command else ""
-    source = escape(said.source.removeprefix("none: "))
+    told = f"Source: {said.source}" if rows else f"Not estimated: {said.why_none}"
     figures = plain_table(("figure", "value"), rows, 1) if rows else ""
     return _card(
         f"Cost on {said.target}",
-        f'{figures}<p class="quiet">{"Source" if rows else "Not estimated"}: {source}.</p>'
-        f"<ul>{remarks}</ul>{command}",
+        f'{figures}<p class="quiet">{escape(told)}.</p><ul>{remarks}</ul>{command}',
     )
 
 

@@ -85,7 +85,8 @@ class Estimate:
 
     Attributes:
         target: its name.
-        source: what the figures come from, with its version; or why there are none.
+        source: what the figures come from, with its version; where there are none, "none: "
+            and why.
         figures: by name, with the unit in it; empty where nothing could be said.
         remarks: what else to know.
         command: what to run for more than is known here; "" for nothing.
@@ -96,6 +97,11 @@ class Estimate:
     figures: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     command: str = ""
+
+    @property
+    def why_none(self) -> str:
+        """Why there are no figures, where there are none."""
+        return self.source.removeprefix("none: ")
 
 
 ON_CPU: Final = ("float32", "float16", "dynamic", "int8", "int16x8", "mixed")
