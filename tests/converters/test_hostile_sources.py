@@ -262,15 +262,20 @@ def command(saved: Path, spec_file: Path, tmp_path: Path) -> Any:
         )
         path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
         given = ["--calibration", str(windows), "--spec", str(spec_file), *options]
-        return subprocess.Popen(
-            [sys.executable, "-m", "edgeml", "convert", str(saved), *given],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
-            start_new_session=True,
-        )
+        # Who runs the tests in the background may ignore Ctrl-C, and what is ignored is inherited.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", "edgeml", "convert", str(saved), *given],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONPATH": path, "TMPDIR": str(temporary)},
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     return start
 
@@ -307,7 +312,7 @@ def test_a_conversion_that_is_ended_from_outside_leaves_nothing_that_goes_on(
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-    _, said = process.communicate(timeout=600)  # the worker holds the pipe while it lives
+    _, said = process.communicate(timeout=60)  # the worker holds the pipe while it lives
     assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}.get(number, -number)
     assert "Traceback" not in said
     assert not (tmp_path / "out.tflite").exists()
